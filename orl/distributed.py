@@ -51,8 +51,27 @@ class _Gather(torch.autograd.Function):
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation over the batches of all processes, on any device.
 
-    PyTorch's own ``SyncBatchNorm`` needs a GPU. Every process must have the same number of rows.
+    PyTorch's own ``SyncBatchNorm`` needs a GPU. Every process must have the same number of rows. Batch norms of timm
+    drop and activate what they have normalised, so these have both too.
     """
+
+    def __init__(self, features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True) -> None:
+        super().__init__(features, eps, momentum, affine)
+        self.drop: nn.Module = nn.Identity()
+        self.act: nn.Module = nn.Identity()
+
+    @classmethod
+    def like(cls, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> SyncedBatchNorm:
+        """Return a synchronised batch norm with the state of another one."""
+        synced = cls(norm.num_features, norm.eps, norm.momentum, norm.affine)
+        for after in ("drop", "act"):
+            if hasattr(norm, after):
+                setattr(synced, after, getattr(norm, after))
+        synced.load_state_dict(norm.state_dict())
+        synced.train(norm.training)
+        for own, old in zip(synced.parameters(), norm.parameters(), strict=True):
+            own.requires_grad_(old.requires_grad)
+        return synced
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim not in (2, 4):
@@ -61,9 +80,9 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise float [B, C] or [B, C, H, W]."""
         if not self.training or count() == 1:
-            return super().forward(input)
+            return self.act(self.drop(super().forward(input)))
         half = input.dtype in (torch.float16, torch.bfloat16)  # half precision is too coarse for sums of thousands
-        return self._normalise(input.float() if half else input).to(input.dtype)
+        return self.act(self.drop(self._normalise(input.float() if half else input).to(input.dtype)))
 
     def _normalise(self, input: Tensor) -> Tensor:
         rest = [d for d in range(input.ndim) if d != 1]
@@ -89,14 +108,18 @@ def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
     if count() == 1:
         return network
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return _on_gpus(network)
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
-                synced = SyncedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
-                synced.load_state_dict(child.state_dict())
-                synced.train(child.training)
-                for own, old in zip(synced.parameters(), child.parameters(), strict=True):
-                    own.requires_grad_(old.requires_grad)
-                setattr(parent, name, synced)
+                setattr(parent, name, SyncedBatchNorm.like(child))
     return network
+
+
+def _on_gpus(network: nn.Module) -> nn.Module:
+    # PyTorch's conversion would lose the activations of timm's batch norms.
+    if any(isinstance(module, nn.BatchNorm2d) and hasattr(module, "act") for module in network.modules()):
+        from timm.layers import convert_sync_batchnorm
+
+        return convert_sync_batchnorm(network)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(network)

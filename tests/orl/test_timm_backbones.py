@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 
-from orl_explorer.orl import timm_backbones
+from orl_explorer.orl import distributed, timm_backbones
 from orl_explorer.orl.backbones import build_backbone, normalisation
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.encoder import EncoderNetwork
@@ -40,6 +40,25 @@ def test_an_encoder_of_timms_keeps_its_activations() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     before = encoder.embed_rois(pixels)
     np.testing.assert_allclose(encoder.fold().embed_rois(pixels), before, atol=1e-6)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_synchronised_batch_norms_of_timms_keep_their_activations(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = build_backbone("timm:mobilenetv3_small_050")[0].eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before, names = network(images), list(network.state_dict())
+        with monkeypatch.context() as several:
+            several.setattr(distributed, "count", lambda: 2)
+            network = distributed.synchronise(network, torch.device(device))
+        after = network(images)
+    assert list(network.state_dict()) == names
+    assert not any(type(module) is torch.nn.BatchNorm2d for module in network.modules())
+    torch.testing.assert_close(after, before, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -155,6 +156,7 @@ class _Loop:
             drawn = next(batches)
             waited += time.perf_counter() - asked
             views = to_device(drawn, device, self.method.statistics)
+            self._seed(part)
             with nullcontext() if part == parts - 1 else _unsynced(self.model):
                 with torch.autocast(device.type, self.lower, enabled=self.lower is not None):
                     terms, projections = self.model(views)
@@ -172,6 +174,11 @@ class _Loop:
         self.method.after_step(self.step, self.total)
         self.step += 1
         return self.step, list(terms), report, rate, waited
+
+    def _seed(self, part: int) -> None:
+        """Seed what a network draws, such as the blocks that timm's skip: a resumed run draws what it would have."""
+        of_this_pass = (self.config.seed, self.step, part, self.processes.rank)
+        torch.manual_seed(int(np.random.SeedSequence(of_this_pass).generate_state(1)[0]))
 
     def _gradient_norm(self) -> Tensor:
         """Return the 2-norm of all gradients together, float32 [1]. All processes hold the same gradients."""
