@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from orl_explorer.db.models import Encoder
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets.read import complete_set_named
-from orl_explorer.orl import byol
+from orl_explorer.orl import bootstrap
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.train.encoders import weights
@@ -107,14 +107,14 @@ def test_stopped_and_resumed_it_learns_bitwise_the_same(
 def test_a_network_that_drops_at_random_learns_the_same_when_resumed(
     mined: Workspace, tiny_byol: BYOLConfig, new_run: Callable, stop_after: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = byol.build_trainable
+    built = bootstrap.build_trainable
 
     def dropping(architecture: str) -> tuple[nn.Module, int]:
         backbone, features = built(architecture)
         backbone.register_forward_hook(lambda network, _, found: F.dropout2d(found, 0.5, network.training))
         return backbone, features
 
-    monkeypatch.setattr(byol, "build_trainable", dropping)
+    monkeypatch.setattr(bootstrap, "build_trainable", dropping)
     whole, _ = Stage(mined, "pretrain", new_run).run(tiny_byol)
     resumed, _ = Stage(mined, "pretrain", new_run).run(tiny_byol, stop_after(3), stop_after())
     assert resumed.weights_sha256 == whole.weights_sha256
