@@ -91,7 +91,7 @@ def reproduce(
     """
     progress = Hours(progress or Progress(), hours)
     plan = Plan(workspace, asked, progress)  # refuses wrong settings before photos are read
-    subject = gather_photos(workspace, folder, voc)
+    subject = gather_photos(workspace, folder, voc, progress.log)
     progress.log(f"{subject.photos} photos to train on ('{subject.dataset.name}'), '{subject.measured}' to test on.")
     rows = plan.rows(subject)
     left = [(row, seed) for seed in asked.seeds for row in rows]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from orl_explorer.db.models import Dataset
-from orl_explorer.db.photos import unite
+from orl_explorer.db.photos import dataset_named, unite, usable_images
+from orl_explorer.orl.formats import SUFFIXES
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import voc_split
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.ingest.walk import walk
+from orl_explorer.train.ingest.walk import is_hidden, walk
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 SPLITS = (
@@ -33,11 +36,19 @@ class ReproduceSubject:
     splits: tuple[str, str]
 
 
-def gather_photos(workspace: Workspace, folder: Path, voc: Path | None = None) -> ReproduceSubject:
-    """Ingest VOC's two splits as datasets, and everything else in the folder to train on. Raises UserError."""
+def gather_photos(
+    workspace: Workspace, folder: Path, voc: Path | None = None, tell: Callable[[str], object] = lambda _: None
+) -> ReproduceSubject:
+    """Ingest VOC's two splits as datasets, and everything else in the folder to train on.
+
+    tell: called with a sentence about what is left out. Raises UserError, also if a photo to measure on is among those
+    to train on.
+    """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
-    folder = folder.resolve()
+    folder, own = folder.resolve(), workspace.path.resolve()
+    if folder == own:
+        raise UserError(f"{folder} is the workspace. Keep photos and workspace apart: name another with --workspace.")
     inside = _voc_in(folder)
     found = inside if voc is None else _voc_in(voc.resolve())
     if found is None:
@@ -47,15 +58,54 @@ def gather_photos(workspace: Workspace, folder: Path, voc: Path | None = None) -
         )
     learn, measure = splits = _splits(found)
     datasets = {split: _linked(workspace, found, split) for split in splits}
-    names = [datasets[learn]] if inside == found else []
-    if inside is None:
-        parts = [folder]
-    else:
-        others = [part for part in sorted(folder.iterdir()) if part.is_dir() and part.name[0] != "."]
-        parts = [part for part in others if not inside.is_relative_to(part) and folder != inside and any(walk(part))]
-    names += [ingest(workspace, part).dataset.name for part in parts]
+    names = [datasets[learn]] if found.resolve().is_relative_to(folder) or inside == found else []
+    if inside not in (None, found):
+        tell(f"The photos of {inside} are left out: they may be those of {found}, on which encoders are measured.")
+    apart = {place.resolve() for place in (found, inside) if place is not None}
+    apart |= {own} if own.is_relative_to(folder) else set()
+    names += [
+        ingest(workspace, part).dataset.name for part in _parts(workspace, folder, apart, set()) if any(walk(part))
+    ]
+    if not names:
+        raise UserError(f"{folder} has no photos to train on.")
     whole = unite(workspace.store, names)
+    _refuse_shared(workspace, whole, datasets[measure])
     return ReproduceSubject(whole, whole.image_count, found, datasets[measure], (learn, measure))
+
+
+def _parts(workspace: Workspace, folder: Path, apart: Collection[Path], seen: set[Path]) -> Iterator[Path]:
+    """Yield the largest folders in which nothing of ``apart`` lies. Photos beside these get a folder of links."""
+    real = folder.resolve()
+    if real in seen or any(real.is_relative_to(place) for place in apart):
+        return
+    seen.add(real)
+    if not any(place.is_relative_to(real) for place in apart):
+        yield folder
+        return
+    entries = [entry for entry in sorted(folder.iterdir()) if not is_hidden(entry.name)]
+    loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
+    if loose:
+        links = workspace.path / "splits" / f"{folder.name}-loose"
+        links.mkdir(parents=True, exist_ok=True)
+        for photo in loose:
+            if not (links / photo.name).is_symlink():
+                (links / photo.name).symlink_to(photo)
+        yield links
+    for entry in entries:
+        if entry.is_dir():
+            yield from _parts(workspace, entry, apart, seen)
+
+
+def _refuse_shared(workspace: Workspace, whole: Dataset, measured: str) -> None:
+    """Raise UserError if a photo to measure on is one to train on, under whatever name."""
+    test = dataset_named(workspace.store, measured)
+    known = {image.digest for image in usable_images(workspace.store, test.id) if image.digest}
+    shared = [image.path for image in usable_images(workspace.store, whole.id) if image.digest in known]
+    if shared:
+        raise UserError(
+            f"{plural(len(shared), 'photo')} of '{measured}', on which encoders are measured, would be trained on, such "
+            f"as {shared[0]} of '{whole.name}'. Take them out of the folder, and use a new workspace."
+        )
 
 
 def _voc_in(folder: Path) -> Path | None:

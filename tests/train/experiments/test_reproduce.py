@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +20,11 @@ from orl_explorer.train.experiments import plan
 from orl_explorer.train.experiments import reproduce as reproduction
 from orl_explorer.train.experiments.plan import ANNOTATED, OtherPairs, Plan, ReproduceAsked
 from orl_explorer.train.experiments.reproduce import Hours, reproduce
-from orl_explorer.train.experiments.subject import gather_photos
+from orl_explorer.train.experiments.subject import ReproduceSubject, gather_photos
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.progress import Progress, Stopped
-from orl_explorer.train.workspace import Workspace
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +68,59 @@ def test_photos_to_measure_on_are_never_trained_on(workspace: Workspace, folder:
 def test_voc_may_lie_elsewhere_and_is_then_not_trained_on(workspace: Workspace, folder: Path) -> None:
     subject = gather_photos(workspace, folder / "more", folder / "VOCdevkit")
     assert (subject.dataset.name, subject.photos, subject.measured) == ("more", 2, "voc07-val")
+
+
+def trained_and_measured(workspace: Workspace, subject: ReproduceSubject) -> tuple[set[str], set[str]]:
+    """The names of the photos to train on and of those to measure on."""
+    found = (dataset_named(workspace.store, name).id for name in (subject.dataset.name, subject.measured))
+    train, measured = ({Path(i.path).name for i in usable_images(workspace.store, d)} for d in found)
+    return train, measured
+
+
+@pytest.fixture
+def messy(folder: Path, tmp_path: Path) -> Path:
+    """The photos in an untidy folder: VOC in a place of its own, another year beside it, and photos beside both."""
+    root = tmp_path / "messy"
+    shutil.copytree(folder / "VOCdevkit" / "VOC2007", root / "sets" / "mine" / "VOC2007", symlinks=True)
+    later = root / "sets" / "mine" / "VOC2012" / "JPEGImages"
+    later.mkdir(parents=True)
+    for target, name in ((later, "scene-010.jpg"), (root, "scene-011.jpg")):
+        shutil.copy(folder / "more" / name, target / name)
+    return root
+
+
+def test_photos_beside_voc_are_taken_wherever_it_lies(workspace: Workspace, messy: Path) -> None:
+    subject = gather_photos(workspace, messy, messy / "sets" / "mine" / "VOC2007")
+    train, measured = trained_and_measured(workspace, subject)
+    assert train == {f"scene-{n:03d}.jpg" for n in (0, 1, 2, 3, 4, 5, 10, 11)}
+    assert measured == {f"scene-{n:03d}.jpg" for n in (6, 7, 8, 9)}
+    assert sorted(subject.dataset.root.split(", ")) == ["VOC2012", "messy-loose", "voc07-train"]
+
+
+def test_a_workspace_among_the_photos_is_not_trained_on(messy: Path) -> None:
+    within = open_workspace(messy / "workspace")
+    for _ in range(2):  # the second time, it holds links to VOC's photos
+        subject = gather_photos(within, messy, messy / "sets" / "mine" / "VOC2007")
+        assert (subject.photos, len(trained_and_measured(within, subject)[0])) == (8, 8)
+    with pytest.raises(UserError, match="messy is the workspace. Keep photos and workspace apart"):
+        gather_photos(open_workspace(messy), messy, messy / "sets" / "mine" / "VOC2007")
+
+
+def test_another_voc_among_the_photos_is_left_out_with_a_word(workspace: Workspace, folder: Path, messy: Path) -> None:
+    said: list[str] = []
+    subject = gather_photos(workspace, folder, messy / "sets" / "mine" / "VOC2007", said.append)
+    assert (subject.dataset.name, subject.photos) == ("more", 2)
+    assert said == [
+        f"The photos of {folder}/VOCdevkit/VOC2007 are left out: they may be those of {messy}/sets/mine/VOC2007, on which "
+        "encoders are measured."
+    ]
+
+
+def test_a_copy_of_a_photo_to_measure_on_is_refused(workspace: Workspace, messy: Path) -> None:
+    voc = messy / "sets" / "mine" / "VOC2007"
+    shutil.copy(voc / "JPEGImages" / "scene-008.jpg", messy / "a-copy.jpg")
+    with pytest.raises(UserError, match="1 photo of 'voc07-val', on which .* such as a-copy.jpg of"):
+        gather_photos(workspace, messy, voc)
 
 
 def test_wrong_folders_are_told_in_a_sentence(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
