@@ -103,8 +103,8 @@ def _refuse_shared(workspace: Workspace, whole: Dataset, measured: str) -> None:
     shared = [image.path for image in usable_images(workspace.store, whole.id) if image.digest in known]
     if shared:
         raise UserError(
-            f"{plural(len(shared), 'photo')} of '{measured}', on which encoders are measured, would be trained on, such "
-            f"as {shared[0]} of '{whole.name}'. Take them out of the folder, and use a new workspace."
+            f"{plural(len(shared), 'photo')} of '{measured}', on which encoders are measured, would be trained on, "
+            f"such as {shared[0]} of '{whole.name}'. Take them out of the folder, and use a new workspace."
         )
 
 

@@ -94,7 +94,7 @@ def test_photos_beside_voc_are_taken_wherever_it_lies(workspace: Workspace, mess
     train, measured = trained_and_measured(workspace, subject)
     assert train == {f"scene-{n:03d}.jpg" for n in (0, 1, 2, 3, 4, 5, 10, 11)}
     assert measured == {f"scene-{n:03d}.jpg" for n in (6, 7, 8, 9)}
-    assert sorted(subject.dataset.root.split(", ")) == ["VOC2012", "messy-loose", "voc07-train"]
+    assert subject.dataset.root == "VOC2012 + messy-loose + voc07-train"
 
 
 def test_a_workspace_among_the_photos_is_not_trained_on(messy: Path) -> None:
@@ -111,8 +111,8 @@ def test_another_voc_among_the_photos_is_left_out_with_a_word(workspace: Workspa
     subject = gather_photos(workspace, folder, messy / "sets" / "mine" / "VOC2007", said.append)
     assert (subject.dataset.name, subject.photos) == ("more", 2)
     assert said == [
-        f"The photos of {folder}/VOCdevkit/VOC2007 are left out: they may be those of {messy}/sets/mine/VOC2007, on which "
-        "encoders are measured."
+        f"The photos of {folder}/VOCdevkit/VOC2007 are left out: they may be those of {messy}/sets/mine/VOC2007, on "
+        "which encoders are measured."
     ]
 
 
