@@ -14,6 +14,11 @@ def count() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def own_rows(rows: Tensor) -> Tensor:
+    """Return the part of rows of all processes, as ``gather_rows`` gives them, that is this process's."""
+    return rows.chunk(count())[dist.get_rank()] if count() > 1 else rows
+
+
 def gather_rows(rows: Tensor) -> Tensor:
     """Gather the rows of all processes, in the order of ranks: float [B, D] -> float [P · B, D].
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orl_explorer.orl.bootstrap import follow_slowly, frozen_copy
-from orl_explorer.orl.distributed import gather_rows
+from orl_explorer.orl.distributed import gather_rows, own_rows
 from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.method import Method, Terms
@@ -20,9 +20,9 @@ PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.4, 0.4, 0.4, 0.1), scale=(
 class MoCo(Method):
     """A network for queries, a slow one for keys, and the newest keys as negatives.
 
-    Batch statistics are computed over groups of images, and keys are shuffled between groups. If a query and its key
-    were normalised with the same images, the network could recognise the key by the statistics. MoCo's authors shuffle
-    between eight GPUs with 32 images each.
+    Batch statistics are computed over groups of images, and keys are shuffled between the groups of all processes. If a
+    query and its key were normalised with the same images, the network could recognise the key by the statistics.
+    MoCo's authors shuffle between eight GPUs with 32 images each.
     """
 
     synchronised = False  # groups are smaller than a process's batch on purpose
@@ -96,9 +96,13 @@ class MoCo(Method):
     @torch.no_grad()
     def key_maps(self, images: Tensor) -> Tensor:
         """Compute the maps of keys, in the order of the images, which are shuffled between groups meanwhile."""
-        generator = torch.Generator().manual_seed(int(self.seen))
-        order = torch.randperm(len(images), generator=generator).to(images.device)
-        return self.maps(self.key_backbone, images[order])[order.argsort()]
+        everywhere = gather_rows(images)
+        generator = torch.Generator().manual_seed(int(self.seen))  # all processes have seen as many keys
+        order = torch.randperm(len(everywhere), generator=generator).to(images.device)
+        shuffled = everywhere[own_rows(order)].contiguous(memory_format=torch.channels_last)
+        maps = self.maps(self.key_backbone, shuffled)
+        half = maps.dtype in (torch.float16, torch.bfloat16)  # which not all backends of processes send
+        return own_rows(gather_rows(maps.float() if half else maps)[order.argsort()]).to(maps.dtype)
 
     @torch.no_grad()
     def enqueue(self, **keys: Tensor) -> None:

@@ -19,7 +19,7 @@ from orl_explorer.train.settings import (
     slider,
     with_settings,
 )
-from orl_explorer.train.training.config import GROUPS
+from orl_explorer.train.training.config import GROUPS, refuse_uneven
 from orl_explorer.train.training.methods import PECULIAR, BYOLConfig, MLSConfig, ORLConfig, read_config
 from orl_explorer.train.training.presets import PRESETS, smaller_batch, train_preset
 
@@ -386,3 +386,10 @@ def test_the_advice_for_too_few_photos_is_one_that_works(
 def test_the_advice_avoids_a_batch_that_leaves_one_photo_alone() -> None:
     config = train_preset("moco", "paper").model_copy(update={"norm_group": 4})
     assert smaller_batch(config, 36, 1) == "Use --set batch_size=8."  # 9 = 4 + 4 + 1
+
+
+def test_with_few_photos_the_advice_names_smaller_groups_too() -> None:
+    config = train_preset("moco", "paper")
+    assert smaller_batch(config, 20, 1) == "Use --set batch_size=18 --set norm_group=16."
+    assert smaller_batch(config, 12, 1) == "Use --set batch_size=10 --set norm_group=8."
+    refuse_uneven(config.model_copy(update={"batch_size": 10, "norm_group": 8}), 1)

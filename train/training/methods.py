@@ -100,13 +100,22 @@ class QueueConfig(TrainConfig):
         return (Passes(self.image_size, 1, 1),)
 
     def check_part(self, photos: int) -> None:
-        refuse_lonely(photos, self.norm_group)
+        refuse_groups(self, photos, self.norm_group)
 
 
-def refuse_lonely(photos: int, group: int) -> None:
-    """Raise UserError if groups of so many photos leave one alone."""
+def refuse_groups(config: TrainConfig, photos: int, group: int) -> None:
+    """Raise UserError if groups of so many photos leave one alone, or if there is but one to shuffle keys between.
+
+    photos: of a pass in one process.
+    """
     if photos % group == 1:
         raise UserError(f"norm_group = {group} leaves one photo alone, which cannot be normalised. Use another value.")
+    everywhere = config.batch_size // config.accumulate
+    if everywhere <= group and config.batch_norms == "learn":
+        raise UserError(
+            f"norm_group = {group} normalises all {everywhere} photos of a pass together. A query would recognise "
+            f"its key by their statistics. Use {max(2, everywhere // 2)} or less."
+        )
 
 
 class MoCoConfig(QueueConfig):
@@ -280,7 +289,7 @@ class ORLConfig(TrainConfig):
 
     def check_part(self, photos: int) -> None:
         if self.base == "moco":
-            refuse_lonely(photos, self.norm_group)
+            refuse_groups(self, photos, self.norm_group)
 
     def start_of(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         base = changes.get("base", self.base)

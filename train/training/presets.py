@@ -141,7 +141,11 @@ def smaller_batch(config: TrainConfig, photos: int, processes: int) -> str:
     pieces = config.accumulate * processes
     fitting = [size for size in range(2 * pieces, photos + 1, pieces) if _divides(config, size, processes)]
     if not fitting:
-        return f"Add photos, {2 * pieces} or more."
+        group = 0 if "norm_group" in getattr(config, "unused", ()) else getattr(config, "norm_group", 0) // 2
+        if photos >= 4 * pieces and group >= 2:  # smaller groups of photos may be normalised together
+            halved = smaller_batch(config.model_copy(update={"norm_group": group}), photos, processes)
+            return halved if "norm_group" in halved else halved.replace(".", f" --set norm_group={group}.")
+        return f"Add photos, {(4 if group else 2) * pieces} or more."
     some_steps = [size for size in fitting if 4 * size <= photos]  # an epoch of four steps or more, if possible
     size = f"--set batch_size={(some_steps or fitting[:1])[-1]}"
     presets = PRESETS[config.method]

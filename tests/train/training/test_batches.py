@@ -59,8 +59,15 @@ def test_a_batch_is_cut_into_parts_and_each_part_between_processes() -> None:
         (BYOLConfig(batch_size=12), 5, "cannot be divided into 5 equal parts .* 5 processes"),
         (BYOLConfig(batch_size=8, accumulate=4), 2, "cannot be divided into 8 equal parts of two or more"),
         (MoCoConfig(batch_size=33), 1, "norm_group = 32 leaves one photo alone"),
+        (MoCoConfig(batch_size=32), 1, "norm_group = 32 normalises all 32 photos of a pass together.* Use 16 or less"),
+        (MoCoConfig(batch_size=64, accumulate=2), 1, "normalises all 32 photos of a pass"),
     ],
 )
 def test_parts_that_cannot_be_normalised_are_refused(config, processes: int, sentence: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UserError, match=sentence):
         refuse_uneven(config, processes)
+
+
+def test_groups_of_all_processes_count_and_frozen_norms_have_none() -> None:
+    refuse_uneven(MoCoConfig(batch_size=256), 8)  # MoCo's own set-up: a group of 32 in each of eight processes
+    refuse_uneven(MoCoConfig(batch_size=32, batch_norms="frozen", start_from="a"), 1)

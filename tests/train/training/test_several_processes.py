@@ -23,9 +23,10 @@ from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.runs import add_run, run_by_id
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.densecl import DenseCL
-from orl_explorer.orl.distributed import SyncedBatchNorm, synchronise
+from orl_explorer.orl.distributed import SyncedBatchNorm, gather_rows, synchronise
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.mls import MLS
+from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.orl_loss import ORL, ORLOverSimCLR
 from orl_explorer.orl.self_emd import SelfEMD
@@ -183,6 +184,14 @@ def queues(rank: int, processes: int) -> dict[str, Tensor]:
     return found
 
 
+def shuffled_keys(rank: int, processes: int) -> dict[str, Tensor]:
+    """Return MoCo's keys of four photos, normalised two at a time, in the order of the photos."""
+    torch.manual_seed(0)
+    method = MoCo("resnet18", 16, 8, queue=8, group=2).double().train()
+    photos = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    return {"keys": gather_rows(method.keys(photos.chunk(processes)[rank]).double())}
+
+
 def adapted(rank: int, processes: int) -> dict[str, Tensor]:
     """Return the backbone of a vision transformer with a head that the map does not ask, and its first weights.
 
@@ -246,6 +255,7 @@ def _of_each(rank: int, folder: Path) -> None:
     found: dict[str, Any] = {f"norm {half} {rank}": one_normalisation(rank, 2, half) for half in (False, True)}
     found |= {f"{method} {rank}": one_backward(method, rank, 2) for method in METHODS}
     found[f"queues {rank}"] = queues(rank, 2)
+    found[f"shuffled {rank}"] = shuffled_keys(rank, 2)
     found[f"adapted {rank}"] = adapted(rank, 2)
     found[f"not finite {rank}"] = not_finite(rank)
     found[f"mean {rank}"] = Processes(rank, 2, torch.device("cpu")).mean_of(3 + 2 * rank)
@@ -277,6 +287,13 @@ def test_the_queues_of_two_processes_are_those_of_one(together: dict[str, Any]) 
     assert int(expected["mls seen"]) == 4
     for rank in (0, 1):
         torch.testing.assert_close(together[f"queues {rank}"], expected, rtol=0, atol=1e-6)
+
+
+def test_mocos_keys_of_two_processes_are_shuffled_between_both(together: dict[str, Any]) -> None:
+    """In each process, all photos are one group: shuffled there alone, a key is normalised with its query's photos."""
+    expected = shuffled_keys(0, 1)["keys"]
+    for rank in (0, 1):
+        torch.testing.assert_close(together[f"shuffled {rank}"]["keys"], expected, rtol=0, atol=1e-6)
 
 
 def test_an_adapted_transformer_of_two_processes_is_that_of_one(together: dict[str, Any]) -> None:
