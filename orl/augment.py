@@ -6,6 +6,7 @@ transforms on 8-bit images.
 
 from __future__ import annotations
 
+import math
 from dataclasses import astuple, fields
 from itertools import permutations
 
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from orl_explorer.orl.pixels import INPUT_SIZE
 from orl_explorer.orl.views import Changes
 
 ORDERS = tuple(permutations(range(4)))  # of brightness, contrast, saturation, hue
 SOLARIZE_FROM = 128
 LUMA = (0.299, 0.587, 0.114)
 FIELDS = tuple(field.name for field in fields(Changes))
-RADIUS = 6  # pixels, of the widest blur's kernel: three times the largest sigma
+RADIUS = 6  # pixels, of the widest blur's kernel at 224 px: three times the largest sigma
 
 _LEVELS = np.arange(256, dtype=np.float32)
 
@@ -151,12 +153,13 @@ def _turn(images: Tensor, hue: Tensor) -> Tensor:
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Gaussian blur of each float [B, 3, H, W] with its own sigma, [B]: two passes, borders mirrored."""
     count, _, height, width = images.shape
-    steps = torch.arange(-RADIUS, RADIUS + 1, device=images.device, dtype=torch.float32)
+    radius = max(RADIUS, math.ceil(RADIUS * height / INPUT_SIZE))  # sigma may be in proportion to the side
+    steps = torch.arange(-radius, radius + 1, device=images.device, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (steps / sigma.view(-1, 1)) ** 2)
     kernel = kernel * (steps.abs() <= (3 * sigma).round().clamp_min(1).view(-1, 1))
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)  # one for each channel of each image
     flat = images.reshape(1, count * 3, height, width)
-    mode = "reflect" if min(height, width) > RADIUS else "replicate"
-    flat = F.conv2d(F.pad(flat, (RADIUS, RADIUS, 0, 0), mode), kernel[:, None, None, :], groups=count * 3)
-    flat = F.conv2d(F.pad(flat, (0, 0, RADIUS, RADIUS), mode), kernel[:, None, :, None], groups=count * 3)
+    mode = "reflect" if min(height, width) > radius else "replicate"
+    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode), kernel[:, None, None, :], groups=count * 3)
+    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode), kernel[:, None, :, None], groups=count * 3)
     return flat.view(count, 3, height, width).round()

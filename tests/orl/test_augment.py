@@ -91,6 +91,14 @@ def test_a_batch_gets_what_each_view_would_get_alone(pixels: np.ndarray) -> None
         assert np.percentile(apart, 99.5) <= 3, changes
 
 
+def test_the_widest_blur_of_a_large_view_is_whole_in_a_batch_too() -> None:
+    point = np.zeros((448, 448, 3), np.uint8)
+    point[200:248, 200:248] = 255
+    wide = replace(NOTHING, sigma=4.0)  # 2 px in a view of 224 px
+    [together] = in_batch(point, wide)
+    assert np.abs(augment(point, wide).astype(int) - together).max() <= 2
+
+
 @pytest.mark.parametrize("side", [4, 6, 7])
 def test_views_of_few_pixels_can_be_blurred_in_a_batch(side: int) -> None:
     found = in_batch(np.full((side, side, 3), 9, np.uint8), replace(NOTHING, sigma=2.0))

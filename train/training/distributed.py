@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,6 +58,14 @@ def choose_device(rank: int = 0) -> torch.device:
     return torch.device(found.type, rank % torch.accelerator.device_count())
 
 
+def threads_of_each(environment: Mapping[str, str], cores: int) -> int:
+    """Return the threads of a process of a training on CPUs: what is set for each, else its share of the cores."""
+    each = environment.get("OMP_NUM_THREADS", "")
+    if each.isdecimal() and int(each):
+        return int(each)
+    return max(1, cores // int(environment.get("LOCAL_WORLD_SIZE", "1")))
+
+
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
     """Join the process group of a training inside the block."""
@@ -69,7 +77,7 @@ def joined_processes() -> Iterator[Processes]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     elif device.type == "cpu":
-        torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(threads_of_each(os.environ, torch.get_num_threads()))
     backend, rank = "nccl" if device.type == "cuda" else "gloo", int(os.environ["RANK"])
     dist.init_process_group(backend, os.environ.get(MEETING), PATIENCE, size, rank)
     try:

@@ -7,6 +7,7 @@ import pytest
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.training.config import refuse_uneven
 from orl_explorer.train.training.data import BatchParts, batch_keys, steps_per_epoch
+from orl_explorer.train.training.distributed import threads_of_each
 from orl_explorer.train.training.methods import BYOLConfig, MoCoConfig
 
 CONFIG = BYOLConfig(epochs=3, batch_size=4, seed=5)
@@ -71,3 +72,17 @@ def test_parts_that_cannot_be_normalised_are_refused(config, processes: int, sen
 def test_groups_of_all_processes_count_and_frozen_norms_have_none() -> None:
     refuse_uneven(MoCoConfig(batch_size=256), 8)  # MoCo's own set-up: a group of 32 in each of eight processes
     refuse_uneven(MoCoConfig(batch_size=32, batch_norms="frozen", start_from="a"), 1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({}, 16),
+        ({"LOCAL_WORLD_SIZE": "4"}, 4),
+        ({"LOCAL_WORLD_SIZE": "32"}, 1),
+        ({"LOCAL_WORLD_SIZE": "4", "OMP_NUM_THREADS": "4"}, 4),  # is the share of each already
+        ({"LOCAL_WORLD_SIZE": "4", "OMP_NUM_THREADS": "1,2"}, 4),
+    ],
+)
+def test_the_processes_of_a_training_share_the_cores_once(environment: dict[str, str], threads: int) -> None:
+    assert threads_of_each(environment, 16) == threads
