@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orl_explorer.db.encoders import encoder_named, find_encoder
-from orl_explorer.db.models import CorrespondenceSet, Encoder
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.experiments.subject import ReproduceSubject
 from orl_explorer.train.jobs import once
@@ -146,8 +146,8 @@ class Plan:
         """Return the rows, each after those whose encoders it needs."""
         self.dataset = subject.dataset
         rows = [
-            Planned(RANDOM, "random weights", lambda seed: self._random(seed, "")),
-            Planned(SEEN, "random weights, photos seen", lambda seed: self._random(seed, subject.dataset.name)),
+            Planned(RANDOM, "random weights", lambda seed: self._random(seed, None)),
+            Planned(SEEN, "random weights, photos seen", lambda seed: self._random(seed, subject.dataset)),
         ]
         for method in self.stage_1:
             config = self._lasting(method)
@@ -188,15 +188,17 @@ class Plan:
         assert isinstance(config, ORLConfig)
         return config
 
-    def _random(self, seed: int, seen: str) -> Encoder:
+    def _random(self, seed: int, seen: Dataset | None) -> Encoder:
         backbone = next(iter(self.configs.values())).backbone
-        parts = (RANDOM, backbone.replace(":", "-"), f"seed-{seed}" if seed else "", seen)
-        name = "-".join(part for part in parts if part)
+        parts = [RANDOM, backbone.replace(":", "-")] + ([f"seed-{seed}"] if seed else [])
+        if seen is not None:  # photos may change between two calls, and the statistics with them
+            parts += [seen.name, f"r{seen.revision}"]
+        name = "-".join(parts)
         found = find_encoder(self.workspace.store, name)
         if found is None:
             from orl_explorer.train.encoders.weights import add
 
-            found = add(self.workspace, f"random:{backbone}@{seed}", name, seen=seen)
+            found = add(self.workspace, f"random:{backbone}@{seed}", name, seen=seen.name if seen else "")
         return found
 
     def _stage_1(self, method: str, config: TrainConfig | None = None) -> Callable[[int], Encoder]:

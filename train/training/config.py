@@ -109,8 +109,8 @@ class TrainConfig(Settings):
         1,
         ge=1,
         le=1024,
-        help="Number of parts of a batch, processed in turn to save memory. Batch norm normalises each part by itself, and "
-        "SimCLR has negatives of the same part alone",
+        help="Number of parts of a batch, processed in turn to save memory. Batch norm normalises each part by itself, "
+        "and SimCLR has negatives of the same part alone",
         group=OPTIMISER,
     )
     precision: TrainPrecision = setting(

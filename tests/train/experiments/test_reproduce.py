@@ -226,9 +226,11 @@ def test_byol_and_orl_are_trained_by_default_seed_by_seed_beside_random_weights(
             ("orl", "byol", f"{name}-paper", (1, 1, 1), 8, seed),
         )
     ]
-    names = ["random-resnet18", f"random-resnet18-{PHOTOS}", "byol-8", "byol-12", "orl-8"]
+    seen = f"{PHOTOS}-r{dataset_named(workspace.store, PHOTOS).revision}"
+    names = ["random-resnet18", f"random-resnet18-{seen}", "byol-8", "byol-12", "orl-8"]
     assert [each.encoder for each in found[:5]] == names
-    assert [each.encoder for each in found[5:7]] == ["random-resnet18-seed-1", f"random-resnet18-seed-1-{PHOTOS}"]
+    assert [each.encoder for each in found[5:7]] == ["random-resnet18-seed-1", f"random-resnet18-seed-1-{seen}"]
+    assert [each.encoder for each in reproduce(workspace, folder, asked(seeds=[0]))] == names  # nothing has changed
     assert [each.numbers["map_views"] for each in found] == [0.064] * 10  # at the side of the training's views
     assert "images_per_second" not in found[1].numbers
     assert found[2].numbers["images_per_second"] == 10  # the median of 5, 10 and 15
