@@ -65,10 +65,19 @@ def add(
 def keep_weights(
     workspace: Workspace, weights: Weights, name: str, kind: str, source: str, run_id: int | None = None
 ) -> EncoderRow:
-    """Save weights as an encoder of a workspace, or return the one that has them under this name. Raises StoreError."""
+    """Save weights as an encoder of a workspace, or return the one that has them under this name. Raises StoreError.
+
+    A lost file of that one is written again.
+    """
     path = workspace.encoders / f"{file_name(name)}.pt"
     row = described(workspace, weights, path, name=name, kind=kind, source=source, run_id=run_id)
-    if find_encoder(workspace.store, name) is not None:
+    found = find_encoder(workspace.store, name)
+    if found is not None:
+        # Only an archive brought the row along, or someone deleted its file.
+        lost = workspace.path / (found.weights_path or path)
+        if found.weights_sha256 == row.weights_sha256 and not lost.is_file():
+            save_weights(weights, lost)
+            workspace.log("add", f"encoder {name}", printable(source))
         return add_encoder(workspace.store, row)
     save_weights(weights, path)
     try:

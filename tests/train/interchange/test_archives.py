@@ -21,6 +21,7 @@ from sqlalchemy import text
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import CorrespondenceSet, Run
 from orl_explorer.db.models import Image as Row
+from orl_explorer.db.people.actions import actions
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.proposals import missing_proposals
 from orl_explorer.db.runs.runs import add_run, update_run
@@ -98,6 +99,10 @@ def by_digest(workspace: Workspace, mined: CorrespondenceSet) -> Pairs:
             numbers = pair.neighbor_similarity, pair.similarity, pair.margin, pair.cycle
             found.setdefault((digest[image_id], digest[pair.neighbor_id]), []).append((*where, *numbers))
     return found
+
+
+def action_texts(workspace: Workspace) -> list[tuple[str, str, str]]:
+    return [(row.action, row.subject, row.detail) for row in actions(workspace.store)]
 
 
 def counts(workspace: Workspace) -> dict[str, int]:
@@ -222,6 +227,25 @@ def test_without_its_encoder_a_set_says_so_until_the_encoder_is_added(archive: P
     assert (added.id, added.kind, added.name) == (found.encoder.id, "starter", "mine")
     assert encoder_named(elsewhere.store, "mine").id == imported(elsewhere).encoder_id
     refuse_vectors(added)
+
+
+@pytest.mark.usefixtures("runs_in_process")
+def test_adding_the_encoder_under_the_name_in_the_archive_brings_its_weights(
+    archive: Path, elsewhere: Workspace
+) -> None:
+    found = bring(elsewhere, archive)
+    added = weights.add(elsewhere, "starter", "starter")
+    assert (added.id, added.kind, added.weights_path) == (found.encoder.id, "starter", "encoders/starter.pt")
+    assert weights.digest(weights.stored_weights(elsewhere, added)) == found.encoder.weights_sha256
+    assert action_texts(elsewhere)[0] == ("add", "encoder starter", "starter")
+
+
+def test_a_deleted_file_of_weights_comes_back_by_adding_the_encoder_again(elsewhere: Workspace) -> None:
+    row = weights.add(elsewhere, "starter", "starter")
+    (elsewhere.path / "encoders" / "starter.pt").unlink()
+    again = weights.add(elsewhere, "starter", "starter")
+    assert again.id == row.id
+    assert weights.digest(weights.stored_weights(elsewhere, again)) == row.weights_sha256
 
 
 @pytest.mark.usefixtures("runs_in_process")
