@@ -16,13 +16,13 @@ import numpy as np
 from orl_explorer.db.encoders import encoders
 from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.photos import current_images, dataset_named
+from orl_explorer.db.proposals import keep_proposals
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import said_plainly
 from orl_explorer.train.interchange.imports import check_inside
 from orl_explorer.train.mining.embeddings import PARTS, SUFFIX, VERSION
 from orl_explorer.train.mining.features import Features
 from orl_explorer.train.mining.forward import batched
-from orl_explorer.train.mining.mine import keep_proposals
 from orl_explorer.train.mining.part_files import PartFile, PhotoKey
 from orl_explorer.train.mining.parts import BLOCK, KINDS, boxes_by_photo, in_order, photo_key
 from orl_explorer.train.progress import Progress
@@ -79,7 +79,7 @@ def import_boxes(
     stored = there = 0
     for block in batched((one for part in parts for one in boxes_by_photo(part)), BLOCK):
         own = {i.id: boxes for key, boxes in block if boxes is not None for i in images_of[key]}
-        new = keep_proposals(workspace.store, method, own)
+        new = len(keep_proposals(workspace.store, method, own))
         stored, there = stored + new, there + len(own) - new
         progress.advance(len(block))
     workspace.log("add", f"proposals {method}", f"of dataset {found.name}")

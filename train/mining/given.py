@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
-from orl_explorer.db.proposals import proposals_of
+from orl_explorer.db.proposals import keep_proposals, proposals_of
 from orl_explorer.db.sets import read as rows
 from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import BoxVerdict, judge_shape
@@ -19,7 +19,7 @@ from orl_explorer.train.lost import present_or_stored
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
-from orl_explorer.train.mining.mine import MATCHED, keep_proposals, match_rois, publish_set_measured, search_and_embed
+from orl_explorer.train.mining.mine import MATCHED, match_rois, publish_set_measured, search_and_embed
 from orl_explorer.train.mining.place import Here, WorkPlace
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress

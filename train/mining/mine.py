@@ -7,7 +7,7 @@ that changing K, N or a threshold reuses them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import pairwise
@@ -20,9 +20,8 @@ from orl_explorer.db.lost import Lost
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.people.kept_out import KEPT_OUT, kept_out
 from orl_explorer.db.photos import usable_images
-from orl_explorer.db.proposals import add_proposals, missing_proposals
+from orl_explorer.db.proposals import keep_proposals, missing_proposals
 from orl_explorer.db.sets import read, write
-from orl_explorer.db.store import Store
 from orl_explorer.orl.cells import neighbors_in_cells
 from orl_explorer.orl.duplicates import near_duplicate_groups
 from orl_explorer.orl.matching import Rows, nearest_neighbors, pair_count
@@ -277,16 +276,6 @@ def _propose(
     finally:
         keep_proposals(workspace.store, config.method, done)
     return lost
-
-
-def keep_proposals(store: Store, method: str, found: Mapping[int, np.ndarray]) -> int:
-    """Store the raw boxes of those photos that have none by this method, and return their number.
-
-    Another run, on another machine, may have searched the same photos.
-    """
-    missing = missing_proposals(store, list(found), method)
-    add_proposals(store, method, {i: found[i] for i in missing})
-    return len(missing)
 
 
 def filter_rois(

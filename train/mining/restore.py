@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
-from orl_explorer.db.proposals import add_proposals, proposals_of
+from orl_explorer.db.proposals import keep_proposals, proposals_of
 from orl_explorer.db.sets import read as rows
 from orl_explorer.db.sets import write
 from orl_explorer.train.errors import UserError
@@ -113,9 +113,9 @@ def _store_rois(workspace: Workspace, set_id: int, given: Restored, config: Mine
     for block in _blocks(given, done, BLOCK):
         raw = {int(given.image_ids[n]): given.raw[slice(*given.raw_start[n : n + 2])] for n in block}
         raw = {image_id: boxes for image_id, boxes in raw.items() if len(boxes)}
-        there = proposals_of(store, list(raw), config.method)
+        stored = {*keep_proposals(store, config.method, raw)}
+        there = proposals_of(store, [image_id for image_id in raw if image_id not in stored], config.method)
         others += sum(not np.array_equal(boxes, raw[image_id]) for image_id, boxes in there.items())
-        add_proposals(store, config.method, {i: boxes for i, boxes in raw.items() if i not in there})
         batch = []
         for number in block:
             own = slice(*given.start[number : number + 2])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from orl_explorer.db.encoders import add_encoder, encoder_by_id, encoder_named, encoders
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
@@ -18,7 +22,7 @@ from orl_explorer.db.photos import (
     known_files,
     usable_images,
 )
-from orl_explorer.db.proposals import add_proposals, missing_proposals, proposals_of
+from orl_explorer.db.proposals import add_proposals, keep_proposals, missing_proposals, proposals_of
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import read as rows
 from orl_explorer.db.sets import write as mining
@@ -79,6 +83,27 @@ def test_an_image_without_any_raw_box_is_not_searched_again(store: Store) -> Non
     assert proposals_of(store, [2], "m")[2].shape == (0, 4)
     assert missing_proposals(store, [3, 2, 1], "m") == [3, 1]
     assert missing_proposals(store, [2], "another method") == [2]
+
+
+def test_two_runs_that_searched_the_same_images_keep_the_boxes_of_the_first(store: Store) -> None:
+    """Both look for what is missing before either has stored its boxes."""
+
+    def slowly(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO proposal"):
+            time.sleep(0.3)
+
+    event.listen(store.engine, "before_cursor_execute", slowly)
+    started = threading.Barrier(2)
+
+    def run(box: list[int]) -> list[int]:
+        started.wait()
+        return keep_proposals(store, "m", {2: boxes(box), 3: boxes(box)})
+
+    with ThreadPoolExecutor(2) as pool:
+        stored = list(pool.map(run, [A, B]))
+    assert sorted(stored) == [[], [2, 3]]
+    first = (A, B)[stored.index([2, 3])]
+    assert {i: own.tolist() for i, own in proposals_of(store, [2, 3], "m").items()} == {2: [first], 3: [first]}
 
 
 def test_a_published_set_is_counted_once(store: Store) -> None:
