@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TypeVar
+from typing import IO, TypeVar
 from uuid import uuid4
 
 import numpy as np
 
 from orl_explorer.db.models import Dataset, Encoder, Image, Run
 from orl_explorer.db.photos import current_images, usable_images
-from orl_explorer.db.proposals import add_proposals, drop_proposals, missing_proposals
+from orl_explorer.db.proposals import drop_proposals, keep_proposals, missing_proposals, proposals_of
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import said_plainly
 from orl_explorer.train.ingest.coco import coco_json
@@ -27,6 +28,7 @@ from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.names import refuse_taken_set
 from orl_explorer.train.mining.by_vectors import check_vectors, settings_by
 from orl_explorer.train.mining.config import OWN_SOURCES, MineConfig, imported_method
+from orl_explorer.train.mining.forward import batched
 from orl_explorer.train.mining.given import FILE, Given
 from orl_explorer.train.mining.mine import BLOCK, check
 from orl_explorer.train.photos import Photos
@@ -58,7 +60,8 @@ def import_proposals(
     """Store the raw boxes of a file; ``MineConfig(proposals=name)`` then mines with them.
 
     images: the COCO json that gives the order of the file; by default the only one in the dataset's folder annotations.
-    The store is written after the whole file has been read and checked. Raises UserError or StoreError.
+    The store is written after the whole file has been read and checked. Photos that have the same boxes already, such
+    as those of a killed import, keep them. Raises UserError, also if photos have other boxes, or StoreError.
     """
     progress = progress or Progress()
     method = imported_method(_free_for_import(name))
@@ -76,24 +79,42 @@ def import_proposals(
             kept.write(boxes.astype("<i2").tobytes())
             counts.append(len(boxes))
             progress.advance()
-        kept.seek(0)
+        blocks = partial(_kept_blocks, kept, photos, counts)
+        _refuse_other_boxes(workspace, blocks(), method, photos, f"{file} than in '{name}' of '{dataset.name}'")
         progress.phase("Storing proposals", len(photos))
-        drop_proposals(workspace.store, readable, method)  # left by a killed import
+        stored: list[int] = []
         try:
-            for start in range(0, len(photos), BLOCK):
-                block = {}
-                for photo, count in zip(photos[start : start + BLOCK], counts[start : start + BLOCK], strict=True):
-                    boxes = np.frombuffer(kept.read(8 * count), "<i2").reshape(-1, 4)
-                    if photo.status == "ok":
-                        block[photo.id] = boxes
-                add_proposals(workspace.store, method, block)
+            for block in blocks():
+                stored += keep_proposals(workspace.store, method, block)
                 progress.advance(len(block))
         except BaseException:
             with contextlib.suppress(Exception):
-                drop_proposals(workspace.store, readable, method)
+                drop_proposals(workspace.store, stored, method)
             raise
     workspace.log("add", f"proposals {name}", f"of dataset {dataset.name}")
     return ImportedProposals(len(readable), sum(counts), len(photos) - len(readable))
+
+
+def _kept_blocks(kept: IO[bytes], photos: list[Image], counts: Sequence[int]) -> Iterator[dict[int, np.ndarray]]:
+    """Yield the boxes of the readable photos by image id, in blocks. kept: those of all photos, one by one."""
+    kept.seek(0)
+    for some in batched(zip(photos, counts, strict=True), BLOCK):
+        own = [(photo, np.frombuffer(kept.read(8 * count), "<i2").reshape(-1, 4)) for photo, count in some]
+        yield {photo.id: boxes for photo, boxes in own if photo.status == "ok"}
+
+
+def _refuse_other_boxes(
+    workspace: Workspace, blocks: Iterable[Mapping[int, np.ndarray]], method: str, photos: list[Image], where: str
+) -> None:
+    """Raise UserError if photos have other boxes by this method: a set may have been mined with those."""
+    differ: set[int] = set()
+    for block in blocks:
+        there = proposals_of(workspace.store, list(block), method)
+        differ.update(image_id for image_id, boxes in there.items() if not np.array_equal(boxes, block[image_id]))
+    if differ:
+        first = next(photo.path for photo in photos if photo.id in differ)
+        have = "photo has" if len(differ) == 1 else "photos have"
+        raise UserError(f"{len(differ)} {have} other boxes in {where}, such as {first}. Choose another name.")
 
 
 def import_correspondences(

@@ -18,10 +18,10 @@ from sqlalchemy import text
 from orl_explorer.db.models import Image, Run
 from orl_explorer.db.people.actions import actions
 from orl_explorer.db.photos import dataset_named, usable_images
-from orl_explorer.db.proposals import add_proposals, proposals_of
+from orl_explorer.db.proposals import add_proposals, keep_proposals, proposals_of
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import read as rows
-from orl_explorer.db.store import StoreError
+from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.ingest.named_photos import positions
@@ -275,21 +275,39 @@ def test_an_order_a_name_and_photos_are_needed(fresh: Workspace, listing: Path, 
         import_proposals(fresh, file, "demo", "x", images=listing)
 
 
-def test_what_an_interrupted_import_left_is_replaced(
+def test_what_an_interrupted_import_left_is_kept_and_the_rest_is_added(
     fresh: Workspace, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_proposals(fresh.store, "imported:x", {1: np.array([[0, 0, 9, 9]])})
-    file = written(tmp_path, {"bbox": BOXES})
+    add_proposals(fresh.store, "imported:x", {n: np.array([[1, 2, 30, 40]]) for n in (1, 9)})
+    file, before = written(tmp_path, {"bbox": BOXES}), content(fresh)
+
+    def full(store: Store, method: str, block: dict[int, np.ndarray]) -> list[int]:
+        if 7 in block:
+            raise StoreError("The disk is full.")
+        return keep_proposals(store, method, block)
+
+    with monkeypatch.context() as patched, pytest.raises(StoreError, match="full"):
+        patched.setattr(imports, "BLOCK", 5)  # photos 12 to 8 are stored, of which 9 was there
+        patched.setattr(imports, "keep_proposals", full)
+        import_proposals(fresh, file, "demo", "x", images=listing)
+    assert content(fresh) == before
     assert import_proposals(fresh, file, "demo", "x", images=listing).boxes == 12
-    assert proposals_of(fresh.store, [1], "imported:x")[1].tolist() == [[1, 2, 30, 40]]
+    ids = list(range(1, 13))
+    boxes = proposals_of(fresh.store, ids, "imported:x")
+    assert {image: own.tolist() for image, own in boxes.items()} == {n: [[1, 2, 30, 40]] for n in ids}
 
-    def full(*_: object) -> None:
-        raise StoreError("The disk is full.")
 
-    monkeypatch.setattr(imports, "add_proposals", full)
-    before = content(fresh)
-    with pytest.raises(StoreError, match="full"):
-        import_proposals(fresh, file, "demo", "y", images=listing)
+def test_boxes_that_photos_have_by_another_file_are_not_replaced(
+    fresh: Workspace, listing: Path, tmp_path: Path
+) -> None:
+    """A set may have been mined with them."""
+    add_proposals(fresh.store, "imported:x", {n: np.array([[0, 0, 9, 9]]) for n in (1, 2)})
+    before, file = content(fresh), written(tmp_path, {"bbox": BOXES})
+    with pytest.raises(UserError) as refusal:
+        import_proposals(fresh, file, "demo", "x", images=listing)
+    assert str(refusal.value) == (
+        f"2 photos have other boxes in {file} than in 'x' of 'demo', such as scene-001.jpg. Choose another name."
+    )
     assert content(fresh) == before
 
 
