@@ -12,6 +12,7 @@ from orl_explorer.train.mining.duplicates import DuplicateGroup, find_duplicates
 from orl_explorer.train.workspace import Workspace
 
 MOST = 20_000  # photos that a page compares with one another, in some ten seconds
+LEAST = 0.5  # of the threshold; below it, most photos would be near-duplicates of one another
 
 
 def encoders_with_features(workspace: Workspace, dataset: Dataset) -> list[Encoder]:
@@ -26,8 +27,10 @@ def duplicates_of(
 ) -> tuple[DuplicateGroup, ...]:
     """Return the groups of near-duplicates, found once for each state of the dataset. Raises UserError.
 
-    It refuses large datasets, since a server answers many people.
+    It refuses large datasets and low thresholds, since a server answers many people.
     """
+    if threshold < LEAST:
+        raise UserError(f"The explorer compares photos from a similarity of {LEAST:g} on. Use a larger threshold.")
     if dataset.image_count > MOST:
         raise UserError(f"The explorer compares at most {MOST:,} photos. Use `orl duplicates` in a terminal.")
     return _found(workspace, dataset.id, dataset.revision, encoder.id, encoder.weights_sha256, threshold)

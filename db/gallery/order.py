@@ -220,9 +220,10 @@ class _Names:
     def with_part(self, part: str) -> np.ndarray:
         """Ids of the photos whose path contains this, in lower or upper case: one look through all of the text."""
         looked_for = part.lower().encode()
-        places = max(0, len(self.text) - len(looked_for) + 1)
-        if b"\n" in looked_for:
+        longest = int(np.diff(self.start, append=len(self.text)).max(initial=1)) - 1  # without its line feed
+        if b"\n" in looked_for or len(looked_for) > longest:  # also bounds the looks, whatever a URL asks for
             return self.ids[:0]
+        places = len(self.text) - len(looked_for) + 1
         found = np.ones(places, bool)
         for at, byte in enumerate(looked_for):
             found &= self.text[at : at + places] == byte

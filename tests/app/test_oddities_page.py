@@ -91,6 +91,16 @@ def test_the_page_says_if_there_are_none_or_they_cannot_be_found(
     assert "no encoder has features of all photos yet" in words(show("oddities"))
 
 
+def test_the_download_refuses_a_lower_similarity_than_the_page(here: Workspace) -> None:
+    client = TestClient(Starlette(routes=ROUTES))
+    done = client.get("/api/duplicates/1/1/499")
+    assert (done.status_code, done.text) == (
+        404,
+        "The explorer compares photos from a similarity of 0.5 on. Use a larger threshold.",
+    )
+    assert client.get("/api/duplicates/1/1/500").status_code == 200
+
+
 def test_a_set_says_how_many_near_duplicates_it_skips(here: Workspace, show: Show) -> None:
     mined = complete_set_named(here.store, "demo-starter")
     assert "nobody's neighbour" not in words(show("sets"))

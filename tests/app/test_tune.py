@@ -367,6 +367,18 @@ def test_the_heat_map_refuses_what_it_cannot_show(here: Workspace, show: Show) -
     assert at.button(key="tune-sweep").label == "Try 12 combinations"  # 20 neighbours are more than there are
 
 
+def test_too_many_cells_are_refused_before_they_are_made(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr("orl_explorer.app.pages.tune.grid.combinations", lambda *given: made.append(given) or [])
+    many = ",".join(map(str, range(1, 1001)))
+    at = show("tune", xs=many, ys=many)
+    assert not at.exception
+    assert "Invalid number of cells: 1000000. Use 1 to 64." in at.error[0].value.replace("\\", "")
+    assert made == []
+
+
 def test_trying_them_draws_the_heat_map(here: Workspace, show: Show) -> None:
     at = show("tune", xs="2,4", ys="0.1,0.3", m="cycle")
     at.button(key="tune-sweep").click().run()

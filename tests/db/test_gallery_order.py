@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 import pytest
 
 from orl_explorer.db.encoders import add_encoder
-from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_page, step
+from orl_explorer.db.gallery.order import GalleryOrder, _Names, gallery_count, gallery_page, step
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.photos import FoundPhoto, add_photos, ensure_dataset, known_files
 from orl_explorer.db.runs.runs import add_run
@@ -124,6 +126,23 @@ def test_a_search_finds_what_the_path_contains(gallery: Gallery, search: str, ex
     order = gallery.order(search=search)
     assert gallery.paths(order) == expected
     assert gallery_count(gallery.store, order) == len(expected)
+
+
+class UnreadText:
+    """The text of two paths, which fails if it is read."""
+
+    def __len__(self) -> int:
+        return len("abc\nabcdefg\n")
+
+    def __getitem__(self, at: slice) -> NoReturn:
+        raise AssertionError(f"looked at {at}")
+
+
+def test_a_part_longer_than_every_path_is_found_without_a_look() -> None:
+    names = _Names(np.array([5, 9]), UnreadText(), np.array([0, 4]))  # type: ignore[arg-type]
+    assert names.with_part("abcdefgh").tolist() == []
+    with pytest.raises(AssertionError):
+        names.with_part("abcdefg")
 
 
 @pytest.mark.parametrize("search", ["", "b"])

@@ -9,7 +9,7 @@ from shlex import quote
 
 import streamlit as st
 
-from orl_explorer.app.explorer.duplicates import MOST, duplicates_of, encoders_with_features
+from orl_explorer.app.explorer.duplicates import LEAST, MOST, duplicates_of, encoders_with_features
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.forms import choice_in_url, number_of
 from orl_explorer.app.pages.oddities.photos import mark_or_keep
@@ -24,7 +24,7 @@ from orl_explorer.train.words import plural
 
 PER_PAGE = 10  # groups
 SHOWN = 12  # photos of a group
-LEAST, STEP = 0.5, 0.01  # of the threshold
+STEP = 0.01  # of the threshold
 
 
 def show_duplicates(place: Place, dataset: Dataset) -> None:

@@ -39,9 +39,10 @@ def show_grid(tuner: Tuner, config: MineConfig) -> None:
     across, down, measure, values = _choice(list(measures), own.neighbors + 1 if own.skip_duplicates else photos)
     try:
         grid = {down: _values(down, values[1]), across: _values(across, values[0])}
+        count = len(grid[down]) * len(grid[across])  # tested before the cells are made: a URL may ask for millions
+        if not 1 <= count <= MOST:
+            raise UserError(f"Invalid number of cells: {count}. Use 1 to {MOST}.")
         cells = combinations(grid, base)
-        if not 1 <= len(cells) <= MOST:
-            raise UserError(f"Invalid number of cells: {len(cells)}. Use 1 to {MOST}.")
         if any(c.neighbors >= photos for _, c in cells):
             raise UserError(f"Too many neighbours for a set of {photos:,} photos. Use at most {photos - 1:,}.")
         if own.skip_duplicates and any(c.neighbors > own.neighbors for _, c in cells):
