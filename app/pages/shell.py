@@ -87,6 +87,20 @@ def as_id(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 12 else None
 
 
+def take_former(name: str) -> list[str]:
+    """Return the values of a URL parameter that has another name today, and remove it: saved links still have it."""
+    values = st.query_params.get_all(name)
+    st.query_params.pop(name, None)
+    return values
+
+
+def take_former_page(name: str, key: str, pages: int) -> None:
+    """Give a pager, by its key, the page that a URL parameter's former name asks for, if there is such a page."""
+    for number in map(as_id, take_former(name)):
+        if number is not None and 1 <= number <= pages:
+            st.session_state[key] = number
+
+
 def drop_from_url(*names: str) -> None:
     """Remove URL parameters, each in a step of its own of the browser's history."""
     st.session_state.setdefault("in_url", {}).update(dict.fromkeys(names, ""))
@@ -225,9 +239,14 @@ def _follow_change(every: list[CorrespondenceSet]) -> None:
 
 def pick_dataset(name: str) -> None:
     """Callback: select another dataset and its newest set."""
+    store = workspace().store
+    ids = {dataset.name: dataset.id for dataset in datasets(store)}
+    newest = next((s.name for s in sets(store) if s.dataset_id == ids.get(name)), None)
     st.session_state["data"] = name
-    st.session_state.pop("set", None)
-    st.query_params.pop("set", None)
+    if newest is not None:
+        st.session_state["set"] = newest  # the picker's; Streamlit refuses to change the URL of a widget
+    else:
+        st.session_state.pop("set", None)
 
 
 def _show_set(name: str) -> None:

@@ -314,3 +314,43 @@ def test_a_failed_run_shows_its_sentence_its_curves_and_its_log(here: Workspace,
 )
 def test_a_line_of_code_may_hold_backticks(line: str, code: str) -> None:
     assert shell.code(line) == code
+
+
+def several_pages(*names: str) -> AppTest:
+    """Return a script with pages as the explorer's own, of which the first one is open."""
+    lines = [f"from orl_explorer.app.pages.{name}.page import page as {name}" for name in names]
+    pages = ", ".join(f"'{name}': st.Page({name}, url_path='{name}')" for name in names)
+    lines += ["import streamlit as st", f"pages = {{{pages}}}", "st.session_state['pages'] = pages"]
+    lines += ["st.navigation(list(pages.values())).run()"]
+    return AppTest.from_string("\n".join(lines), default_timeout=60)
+
+
+def test_a_set_without_pairs_leads_to_its_settings(here: Workspace) -> None:
+    with here.store.session() as session:
+        session.connection().exec_driver_sql("UPDATE correspondence_set SET pair_count = 0 WHERE name = 'demo-starter'")
+    at = several_pages("matches", "tune")
+    at.query_params["set"] = "demo-starter"
+    at.run()
+    (tune,) = [button for button in at.button if button.label == "Tune settings"]
+    tune.click().run()
+    assert not at.exception
+    assert [title.value for title in at.title] == ["Tune"]
+    assert at.selectbox(key="set").value == "demo-starter"
+
+
+def test_another_dataset_is_opened_with_its_newest_set(here: Workspace, new_run: NewRun) -> None:
+    config = MINED.model_copy(update={"neighbors": 1})
+    mine(here, "demo", "starter", "second", config, run_id=new_run(here, "mine", "second"), workers=1)
+    script = """
+import streamlit as st
+from orl_explorer.app.pages import shell
+shell.pick()
+st.button("Open", on_click=shell.pick_dataset, args=("demo",))
+"""
+    at = AppTest.from_string(script, default_timeout=60)
+    at.query_params["set"] = "demo-starter"
+    at.run()
+    assert at.selectbox(key="set").value == "demo-starter"
+    at.button[-1].click().run()
+    assert not at.exception
+    assert at.selectbox(key="set").value == "second"

@@ -74,7 +74,7 @@ def page() -> None:
     if not place.mined.pair_count:
         st.info("This set has no pairs. Tune its settings, such as the minimum similarity.", icon=":material/info:")
         if shell.has_page("tune") and st.button("Tune settings", icon=":material/tune:"):
-            shell.open_page("tune", set=place.mined.name)
+            shell.open_page("tune")  # with this set
         return
     found = orders_or_wait(place, place.mined)
     if found is not None:
