@@ -208,8 +208,22 @@ class QueryParams(dict[str, str]):
         return {"t": "0.7", "page": "2"}
 
 
+def test_another_threshold_leads_to_the_first_page(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orl_explorer.app.pages.oddities.duplicates.PER_PAGE", 1)
+    at = show("oddities", t=f"{ALIKE}", group="2")
+    assert "**Group 2: 2 photos**" in words(at)
+    at.slider(key="duplicates-threshold").set_value(0.64).run()
+    assert not at.exception
+    assert "**Group 1: " in words(at)
+    at = show("oddities", t=f"{ALIKE}", page="2")  # a link that was saved under the parameter's former name
+    assert "**Group 2: 2 photos**" in words(at)
+    assert "page" not in at.query_params
+
+
 @pytest.mark.parametrize("value", ["", "-1", "x", "99999999999999999999"])
 def test_senseless_parts_and_pages_do_no_harm(here: Workspace, show: Show, value: str) -> None:
-    assert not show("oddities", part=value, t=value, page=value).exception
+    assert not show("oddities", part=value, t=value, page=value, group=value).exception
     for part, page in (("hubs", "hub"), ("edge", "edge"), ("out", "out"), ("pairless", "alone")):
         assert not show("oddities", part=part, **{page: value}).exception

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image as Picture
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
 
 import orl_explorer as orl
 from orl_explorer.app.explorer import searching
@@ -131,14 +132,50 @@ def test_filters_leave_out_what_they_say(here: Workspace, show: Show) -> None:
     assert len({roi["photo"] for roi in once}) == len(once) == 11
     assert once[0]["similarity"] == every[0]["similarity"]
     least = every[9]["similarity"]
-    assert len(found(floor=f"{least - 1e-4:.4f}")) == 10
+    assert len(found(hit_floor=f"{least - 1e-4:.4f}")) == 10
     category = next(roi["category"] for roi in every if roi["category"])
-    some = found(cat=category)
+    some = found(hit_cat=category)
     assert {roi["category"] for roi in some} == {category}
-    at = show("search", q="3", floor="0.99")
+    at = show("search", q="3", hit_floor="0.99")
     assert "No RoI passes these filters. Clear a filter." in plain(at)
     at.button[0].click().run()
     assert len(component(at, 1)["found"]) == 48
+
+
+def test_links_that_were_saved_with_the_parameters_of_matches_lead_to_the_same_results(
+    here: Workspace, show: Show
+) -> None:
+    first = component(show("search", q="3"), 1)["found"]
+    at = show("search", q="3", p="2")
+    assert not at.exception
+    assert component(at, 1)["found"][0]["rank"] == 49
+    assert "p" not in at.query_params
+    category = next(roi["category"] for roi in first if roi["category"])
+    least = first[9]["similarity"]
+    at = show("search", q="3", floor=f"{least - 1e-4:.4f}", cat=category)
+    assert not at.exception
+    found = component(at, 1)["found"]
+    assert [roi["id"] for roi in found] == [roi["id"] for roi in first[:10] if roi["category"] == category]
+    assert not show("search", q="3", floor="7", cat="no such", p="99").exception
+
+
+def test_filters_of_matches_are_none_of_search(here: Workspace) -> None:
+    at = both_pages("matches", "search")
+    at.session_state["next"] = "matches"
+    at.query_params["q"] = "3"
+    at.run()
+    at.number_input(key="floor").set_value(0.9).run()
+    at.session_state["next"] = "search"
+    at.run()
+    assert not at.exception
+    assert at.number_input(key="hit_floor").value is None
+
+
+def both_pages(first: str, second: str) -> AppTest:
+    """Return a script that draws one of two pages, by the session's ``next``."""
+    lines = [f"from orl_explorer.app.pages.{name}.page import page as {name}" for name in (first, second)]
+    script = f"import streamlit as st\n({first} if st.session_state['next'] == '{first}' else {second})()\n"
+    return AppTest.from_string("\n".join([*lines, script]), default_timeout=60)
 
 
 def test_a_box_smaller_than_a_cell_grows_and_the_page_says_so(here: Workspace, show: Show) -> None:

@@ -319,7 +319,8 @@ def test_people_note_and_tag_runs_and_find_them_by_tag(here: Workspace, show: Sh
     assert (kept.note, kept.tags) == ("Worse than *BYOL*", ["again", "paper"])
     assert any(r"Worse than \*BYOL\*" in markdown.value for markdown in at.markdown)
     tag_run(here.store, second, ["kept"])
-    table = show("train", view="runs", tag="paper").dataframe[0].value
+    assert show("train", view="runs", tag="paper").dataframe[0].value["makes"].tolist() == ["first"]  # a saved link
+    table = show("train", view="runs", run_tag="paper").dataframe[0].value
     assert table["makes"].tolist() == ["first"]
     assert table["note"].tolist() == ["Worse than *BYOL*"]
 

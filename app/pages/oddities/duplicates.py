@@ -117,7 +117,8 @@ def _actions(dataset: Dataset, ids: list[int], key: str) -> None:
 
 def _groups(place: Place, dataset: Dataset, groups: tuple[DuplicateGroup, ...]) -> None:
     pages = -(-len(groups) // PER_PAGE)
-    number = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
+    shell.take_former_page("page", "group", pages)
+    number = st.pagination(pages, key="group", bind="query-params") if pages > 1 else 1
     first = (min(max(1, int(number or 1)), pages) - 1) * PER_PAGE
     out = frozenset(kept_out(place.workspace.store, dataset.id).tolist())
     for at, group in enumerate(groups[first : first + PER_PAGE], first + 1):
@@ -154,7 +155,9 @@ def _photo(group: DuplicateGroup, at: int, out: frozenset[int]) -> str:
 
 def _on_threshold() -> None:
     value = st.session_state["duplicates-threshold"]
-    shell.put_in_url(t="" if value == NEAR_DUPLICATE else f"{value:g}", page="")
+    shell.put_in_url(t="" if value == NEAR_DUPLICATE else f"{value:g}")
+    if "group" in st.session_state:
+        st.session_state["group"] = 1
 
 
 def _act(dataset_id: int, ids: list[int], tag: str, action: str) -> None:

@@ -10,6 +10,7 @@ from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.searching import Searched, features_of_set, pair_of, searched
 from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.forms import number_of
 from orl_explorer.app.pages.pace import told
 from orl_explorer.app.pages.search import ask
 from orl_explorer.app.pages.search.example import example_view
@@ -28,7 +29,7 @@ from orl_explorer.train.words import plural
 
 PER_PAGE = 48
 PATIENCE = 1.5  # seconds that a page waits for an index before it shows how far it is
-FILTERS = ("floor", "cat", "once", "own")
+FILTERS = ("hit_floor", "hit_cat", "once", "own")
 
 
 def page() -> None:
@@ -167,7 +168,18 @@ def _wait(subject: PreviewSubject) -> None:
         st.progress(min(1.0, found.done / found.total), text=text)
 
 
+def _follow_saved_link(names: tuple[str, ...]) -> None:
+    """Take the filters of a link that was saved when this page named them as Matches does."""
+    for least in map(number_of, shell.take_former("floor")):
+        if least is not None and -1 <= least <= 1:
+            st.session_state["hit_floor"] = least
+    for category in shell.take_former("cat"):
+        if category in names:
+            st.session_state["hit_cat"] = category
+
+
 def _inputs(query: Query, names: tuple[str, ...]) -> Filters:
+    _follow_saved_link(names)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         least = st.number_input(
             "Similarity at least",
@@ -176,7 +188,7 @@ def _inputs(query: Query, names: tuple[str, ...]) -> Filters:
             None,
             0.05,
             "%.2f",
-            key="floor",
+            key="hit_floor",
             bind="query-params",
             width=142,
             placeholder="any",
@@ -188,7 +200,7 @@ def _inputs(query: Query, names: tuple[str, ...]) -> Filters:
                 list(names),
                 index=None,
                 placeholder="any",
-                key="cat",
+                key="hit_cat",
                 bind="query-params",
                 width=150,
                 help="Class of the annotated object that the RoI covers (IoU ≥ 0.5).",
@@ -208,7 +220,7 @@ def _inputs(query: Query, names: tuple[str, ...]) -> Filters:
             help="Show also RoIs of the photo that is searched with.",
             on_change=_to_first,
         )
-    category = st.session_state.get("cat") if names else None
+    category = st.session_state.get("hit_cat") if names else None
     without = query.image.id if query.image is not None and not own else None
     return Filters(least, category or None, without, bool(once))
 
@@ -218,7 +230,8 @@ def _page_number(total: int) -> int:
     pages = -(-total // PER_PAGE)
     if pages <= 1:
         return 1
-    number = st.pagination(pages, key="p", bind="query-params")
+    shell.take_former_page("p", "hits", pages)
+    number = st.pagination(pages, key="hits", bind="query-params")
     return min(max(1, int(number or 1)), pages)
 
 
@@ -287,14 +300,14 @@ def _figure(place: Place, subject: PreviewSubject, query: Query, filters: Filter
 
 
 def _to_first() -> None:
-    if "p" in st.session_state:
-        st.session_state["p"] = 1
+    if "hits" in st.session_state:
+        st.session_state["hits"] = 1
 
 
 def _clear() -> None:
     for key in FILTERS:
         if key in st.session_state:
-            st.session_state[key] = None if key in ("floor", "cat") else False
+            st.session_state[key] = None if key in ("hit_floor", "hit_cat") else False
     _to_first()
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from orl_explorer.app.explorer.charts import duration, setting_differences
+from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.shell import share_done
 from orl_explorer.app.pages.train import afterwards, curves, monitor
 from orl_explorer.db.models import Run
@@ -104,8 +105,10 @@ def _filters(every: Sequence[Run]) -> tuple[list[str], list[str], set[str]]:
         )
     tags: list[str] = []
     if last is not None:
+        if named := [tag for tag in shell.take_former("tag") if tag in tagged]:
+            st.session_state["run_tag"] = named
         with last:
-            tags = st.pills("Tag", tagged, selection_mode="multi", key="tag", bind="query-params")
+            tags = st.pills("Tag", tagged, selection_mode="multi", key="run_tag", bind="query-params")
     return [kind for kind in there if LABELS.get(kind, kind) in kinds], list(states), set(tags)
 
 
