@@ -38,6 +38,9 @@ from orl_explorer.train.photos import Photos
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
+# Id, kind, path of the weights, and name. A row of imported vectors becomes a network when its weights are added.
+EncoderState = tuple[int, str, str, str]
+
 
 @dataclass(frozen=True)
 class FilteredPhoto:
@@ -88,7 +91,7 @@ def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborIma
     stored = read.neighbors_of(store, subject.mined.id, image.id)
     if k <= len(stored) or (stored and MineConfig.of(subject.mined).skip_duplicates):
         return stored[:k]  # a set that skips near-duplicates does not know which further photos are neighbours
-    ids, features = _set_features(subject.workspace, subject.mined)
+    ids, features = _set_features(subject)
     own = None if image.id in ids else _sources(subject).photos.get(image)
     found = nearest_to(features, ids, image.id, k, own)
     images = read.images_by_id(store, [int(i) for i in found.ids])
@@ -281,14 +284,14 @@ class _Sources:
 def _sources(subject: PreviewSubject) -> _Sources:
     precision = MineConfig.of(subject.mined).precision
     roots = subject.folders() if subject.roots is None else subject.roots
-    return _opened_sources(subject.workspace, subject.encoder.id, roots, precision)
+    return _opened_sources(subject.workspace, state_of(subject.encoder), roots, precision)
 
 
 @lru_cache(maxsize=8)
 def _opened_sources(
-    workspace: Workspace, encoder_id: int, roots: tuple[tuple[int, str], ...], precision: Precision
+    workspace: Workspace, encoder: EncoderState, roots: tuple[tuple[int, str], ...], precision: Precision
 ) -> _Sources:
-    found = encoder_features(workspace, encoder_id, precision)
+    found = _opened_features(workspace, encoder, precision)
     photos = Photos({dataset_id: Path(root) for dataset_id, root in roots})
     map_boxes = MapBoxes(found, photos)
     return _Sources(
@@ -301,21 +304,31 @@ def _opened_sources(
     )
 
 
-@lru_cache(maxsize=8)
+def state_of(encoder: Encoder) -> EncoderState:
+    """Return what tells an encoder from what its row was before, to keep things in memory by it."""
+    return encoder.id, encoder.kind, encoder.weights_path, encoder.name
+
+
 def encoder_features(workspace: Workspace, encoder_id: int, precision: Precision = "fp32") -> Features:
-    """Return the stored features of an encoder, with its network, opened once."""
-    return Features(workspace, encoder_by_id(workspace.store, encoder_id), precision=precision)
+    """Return the stored features of an encoder, with its network, opened once for each state of its row."""
+    return _opened_features(workspace, state_of(encoder_by_id(workspace.store, encoder_id)), precision)
 
 
-def _set_features(workspace: Workspace, mined: CorrespondenceSet) -> tuple[np.ndarray, np.ndarray]:
-    return _features_of(workspace, mined.id, mined.encoder_id, MineConfig.of(mined).precision)
+@lru_cache(maxsize=8)
+def _opened_features(workspace: Workspace, encoder: EncoderState, precision: Precision) -> Features:
+    return Features(workspace, encoder_by_id(workspace.store, encoder[0]), precision=precision)
+
+
+def _set_features(subject: PreviewSubject) -> tuple[np.ndarray, np.ndarray]:
+    mined = subject.mined
+    return _features_of(subject.workspace, mined.id, state_of(subject.encoder), MineConfig.of(mined).precision)
 
 
 @lru_cache(maxsize=4)
 def _features_of(
-    workspace: Workspace, set_id: int, encoder_id: int, precision: Precision
+    workspace: Workspace, set_id: int, encoder: EncoderState, precision: Precision
 ) -> tuple[np.ndarray, np.ndarray]:
     ids = np.array(sorted(write.matched_images(workspace.store, set_id)), np.int64)
-    images = encoder_features(workspace, encoder_id, precision).images
+    images = _opened_features(workspace, encoder, precision).images
     images.refresh()
     return ids, images.get(digests_of(workspace.store, ids))

@@ -300,7 +300,8 @@ def _with_mean(mined: Mined, measures: Measures) -> Measures:
 
 def _tuner(subject: PreviewSubject, queries: np.ndarray) -> Tuner:
     mined, revision = subject.mined, subject.dataset.revision  # it grows when annotations change
-    return _opened(subject.workspace, mined.id, mined.created_at, revision, tuple(queries.tolist()))
+    encoder = preview.state_of(subject.encoder)
+    return _opened(subject.workspace, mined.id, mined.created_at, encoder, revision, tuple(queries.tolist()))
 
 
 @lru_cache(maxsize=4)
@@ -309,7 +310,14 @@ def _set_ids(workspace: Workspace, set_id: int, created_at: datetime) -> np.ndar
 
 
 @lru_cache(maxsize=16)
-def _opened(workspace: Workspace, set_id: int, created_at: datetime, revision: int, queries: tuple[int, ...]) -> Tuner:
+def _opened(
+    workspace: Workspace,
+    set_id: int,
+    created_at: datetime,
+    encoder_state: preview.EncoderState,
+    revision: int,
+    queries: tuple[int, ...],
+) -> Tuner:
     mined = set_by_id(workspace.store, set_id)
     if mined is None:
         raise UserError("The set was deleted.")

@@ -17,10 +17,10 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 import orl_explorer as orl
-from orl_explorer.app.explorer import searching
+from orl_explorer.app.explorer import preview, searching
 from orl_explorer.app.explorer.pair import RoiName, Seen, SeenPhoto
 from orl_explorer.app.explorer.paths import VARIABLE
-from orl_explorer.app.explorer.preview import PreviewSubject, encoder_features
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.rejections import Rejected
 from orl_explorer.app.explorer.searching import image_of_path, pair_of, rois_in_set
 from orl_explorer.app.pages.pair.page import PairOnScreen, example_named
@@ -267,7 +267,7 @@ def test_an_index_that_cannot_be_made_is_said_and_can_be_tried_again(
     store = here.embeddings / "starter"
     for file in store.glob("rois-*"):
         file.rename(file.with_name(f"away-{file.name}"))
-    encoder_features.cache_clear()
+    preview._opened_features.cache_clear()
     monkeypatch.setattr(search_page, "PATIENCE", 60)
     at = show("search", q="3")
     assert not at.exception
@@ -275,7 +275,7 @@ def test_an_index_that_cannot_be_made_is_said_and_can_be_tried_again(
     assert problem.endswith("no stored feature any more. `orl embed --rois` computes them again with 'starter'.")
     for file in store.glob("away-*"):
         file.rename(file.with_name(file.name.removeprefix("away-")))
-    encoder_features.cache_clear()
+    preview._opened_features.cache_clear()
     [again] = [button for button in at.button if button.label == "Try again"]
     again.click().run()
     at.run()

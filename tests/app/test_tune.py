@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer import tuning
 from orl_explorer.app.explorer.opened import workspace
-from orl_explorer.app.explorer.preview import PreviewSubject
+from orl_explorer.app.explorer.preview import PreviewSubject, box_features, encoder_features
 from orl_explorer.app.explorer.tuning import Numbers, tuner
 from orl_explorer.app.pages.tune import regenerate
 from orl_explorer.app.pages.tune.grid import HeatGrid, heat_map
@@ -36,11 +36,11 @@ from tests.conftest import MINED, NewRun
 from tests.named import mine
 
 
-def shown() -> PreviewSubject:
+def shown(encoder: str = "starter") -> PreviewSubject:
     """The data of the page under test, in the workspace that the server has open."""
     store = workspace().store
     mined = complete_set_named(store, "demo-starter")
-    return PreviewSubject(workspace(), mined, dataset_named(store, "demo"), encoder_named(store, "starter"))
+    return PreviewSubject(workspace(), mined, dataset_named(store, "demo"), encoder_named(store, encoder))
 
 
 @pytest.fixture
@@ -258,6 +258,23 @@ def test_the_cost_is_told_from_the_sample(subject: PreviewSubject) -> None:
     assert "attention" not in told
     ranked = regenerate._cost(subject, own, MINED.model_copy(update={"ranked_by": "objectness"}))
     assert "; attention maps of 12 photos; " in ranked
+
+
+def test_an_encoder_whose_weights_are_added_later_is_opened_anew(here: Workspace) -> None:
+    path = encoder_named(here.store, "starter").weights_path
+    be = text("UPDATE encoder SET kind = :kind, name = :name, weights_path = :path WHERE id = 1")
+    with workspace().store.session() as session:  # as a set that was imported brings it along
+        session.execute(be, {"kind": "vectors", "name": "lent", "path": ""})
+    before = shown("lent")
+    assert box_features(before).embedded == 0
+    assert (encoder_features(before.workspace, 1).name, tuner(before, 4, 0).subject.encoder.name) == ("lent", "lent")
+    with workspace().store.session() as session:
+        session.execute(be, {"kind": "starter", "name": "starter", "path": path})
+    after = shown("starter")
+    assert encoder_features(after.workspace, 1).name == "starter"
+    assert encoder_features(after.workspace, 1).weights()
+    assert tuner(after, 4, 0).subject.encoder.name == "starter"
+    assert box_features(after) is not box_features(before)
 
 
 def test_cells_are_kept_and_found_again(subject: PreviewSubject) -> None:
