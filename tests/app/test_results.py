@@ -10,6 +10,7 @@ from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Evaluation, Run
 from orl_explorer.db.runs.evaluations import Evaluated, keep_evaluation
 from orl_explorer.db.runs.runs import add_run
+from orl_explorer.train.evaluate.compared import ResultColumn, headings
 from orl_explorer.train.evaluate.protocols import evaluate_preset
 from orl_explorer.train.workspace import Workspace
 
@@ -131,3 +132,20 @@ def test_encoders_and_protocols_are_a_table_and_the_url_names_a_plot(nowhere: Wo
     grid = "semi · voc · small · rates 0.01,0.1"
     linked.query_params["result"] = grid
     assert linked.run().selectbox[0].value == grid
+
+
+def test_a_heading_says_first_what_tells_columns_apart() -> None:
+    learnt = ("train_split train", "test_split val")
+    found = [
+        ResultColumn("1", "voc07-svm", "/data/VOC2007", learnt, []),
+        ResultColumn("2", "voc07-svm", "/data/VOC2007", (*learnt, "crop_size 64"), []),
+        ResultColumn("3", "knn", "/data/VOC2007", learnt, []),
+        ResultColumn("4", "knn", "/other/VOC2007", learnt, []),
+    ]
+    assert headings(found) == [
+        "voc07-svm · VOC2007",
+        "voc07-svm · crop_size 64 · VOC2007",
+        "knn · VOC2007",
+        "knn · VOC2007 (2)",
+    ]
+    assert found[1].label == "voc07-svm · VOC2007 · train_split train · test_split val · crop_size 64"

@@ -18,15 +18,24 @@ INDIFFERENT = frozenset(("protocol", "workers"))  # settings that do not change 
 class ResultColumn:
     """Comparable evaluations, the newest of each encoder, best first.
 
-    key: stable identifier. short: protocol and data. label: protocol, data and settings.
+    key: stable identifier. settings: its nearest preset, if there are several, and what differs from it.
     """
 
     key: str
-    short: str
-    label: str
     protocol: str
     data: str
+    settings: tuple[str, ...]
     found: list[Evaluated]
+
+    @property
+    def short(self) -> str:
+        """Protocol and data."""
+        return f"{self.protocol} · {Path(self.data).name or self.data}"
+
+    @property
+    def label(self) -> str:
+        """Protocol, data and settings."""
+        return " · ".join([self.short, *self.settings])
 
     @property
     def headline(self) -> str:
@@ -47,9 +56,28 @@ def columns(found: Sequence[Evaluated]) -> list[ResultColumn]:
     made = []
     for (protocol, data, settings), by_encoder in known:
         members = sorted(by_encoder.values(), key=lambda e: -(headline(e) or 0.0))
-        short = f"{protocol} · {Path(data).name or data}"
-        label = " · ".join([short, *_settings(protocol, _telling(members[0]))])
-        made.append(ResultColumn(f"{protocol} {data} {settings}", short, label, protocol, data, members))
+        said = tuple(_settings(protocol, _telling(members[0])))
+        made.append(ResultColumn(f"{protocol} {data} {settings}", protocol, data, said, members))
+    return made
+
+
+def headings(found: Sequence[ResultColumn]) -> list[str]:
+    """Return distinct headings of columns: protocol, what tells those of one protocol and data apart, and data."""
+    made = []
+    for column in found:
+        alike = [other.settings for other in found if other.short == column.short]
+        own = [said for said in column.settings if any(said not in settings for settings in alike)]
+        made.append(" · ".join([column.protocol, *own, Path(column.data).name or column.data]))
+    return numbered(made)
+
+
+def numbered(texts: Sequence[str]) -> list[str]:
+    """Return distinct texts: those that came before get a number. Equal ones would be one column of a table."""
+    counts: dict[str, int] = {}
+    made = []
+    for text in texts:
+        counts[text] = counts.get(text, 0) + 1
+        made.append(text if counts[text] == 1 else f"{text} ({counts[text]})")
     return made
 
 

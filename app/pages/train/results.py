@@ -9,7 +9,7 @@ from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.shell import encoder_label, escape
 from orl_explorer.app.pages.train.result_plots import Drawn, plot_of
 from orl_explorer.db.runs.evaluations import evaluation_values, evaluations
-from orl_explorer.train.evaluate.compared import ResultColumn, columns, headline
+from orl_explorer.train.evaluate.compared import ResultColumn, columns, headings, headline, numbered
 from orl_explorer.train.evaluate.protocols import PROTOCOLS
 from orl_explorer.train.workspace import Workspace
 
@@ -44,7 +44,7 @@ def _to_form() -> None:
 
 def _table(found: list[ResultColumn]) -> None:
     encoders = {each.encoder.id: each.encoder for column in found for each in column.found}
-    labels = _headings(found)
+    labels = headings(found)
     rows: dict[str, list[object]] = {"encoder": [encoder_label(row) for row in encoders.values()]}
     for column, label in zip(found, labels, strict=True):
         by_encoder = {each.encoder.id: headline(each) for each in column.found}
@@ -57,20 +57,8 @@ def _table(found: list[ResultColumn]) -> None:
     st.caption("Values in %. A column has the newest evaluation of each encoder with the same data and settings.")
 
 
-def _headings(found: list[ResultColumn]) -> list[str]:
-    """Return the headings of the table's columns, without settings unless they distinguish two columns."""
-    short = [column.short for column in found]
-    return [name if short.count(name) == 1 else label for name, label in zip(short, _labels(found), strict=True)]
-
-
 def _labels(found: list[ResultColumn]) -> list[str]:
-    """Return distinct labels of columns: equal labels would be one column of a table."""
-    counts: dict[str, int] = {}
-    labels = []
-    for column in found:
-        counts[column.label] = counts.get(column.label, 0) + 1
-        labels.append(column.label if counts[column.label] == 1 else f"{column.label} ({counts[column.label]})")
-    return labels
+    return numbered([column.label for column in found])
 
 
 def _help(column: ResultColumn) -> str:
