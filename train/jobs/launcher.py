@@ -44,6 +44,7 @@ ANSWER = 10.0  # seconds that another host or an engine may take to end a run
 STARTING = timedelta(seconds=10)  # between the launch of a local run and the note of its process
 SILENT = timedelta(seconds=15)  # without a heartbeat, the engine of a run is asked
 STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as crashed
+IMPORTING = timedelta(minutes=5)  # until the process of a queued run has its first heartbeat, on a busy host
 ASKED = 30.0  # seconds for which the answer of an engine counts
 PORT = 29400  # at which the machines of a run meet, torchrun's own
 TORCHRUN = "PYTHONSAFEPATH=1 torchrun"  # whose processes would otherwise import files of the current folder
@@ -163,7 +164,7 @@ def is_alive(run: Run) -> bool:
     if run.pid is None or run.pid_started_at is None:
         return run.launcher != LOCAL or silence(run) < STARTING
     if run.host != platform.node():
-        return silence(run) < STALE
+        return silence(run) < (IMPORTING if run.status == "queued" else STALE)
     return is_here(run)
 
 

@@ -344,6 +344,14 @@ def test_when_the_heartbeat_is_old_the_run_counts_as_cancelled(workspace: Worksp
 # Workers -------------------------------------------------------------------------------------------------
 
 
+def test_the_process_of_a_queued_run_on_a_busy_host_has_time_to_import(workspace: Workspace) -> None:
+    slow = elsewhere(workspace, seconds=280, status="queued")
+    lost = elsewhere(workspace, seconds=320, status="queued")
+    begun = elsewhere(workspace, seconds=61)
+    reconcile(workspace)
+    assert [state(workspace, run)[0] for run in (slow, lost, begun)] == ["queued", "crashed", "crashed"]
+
+
 def test_a_queued_run_waits_for_a_worker_as_long_as_it_takes(
     photographed: Workspace, tiny_byol: BYOLConfig, engine: Engine
 ) -> None:
