@@ -78,7 +78,10 @@ def dataset_by_id(store: Store, dataset_id: int) -> Dataset:
 
 
 def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
-    """Return the dataset of this name, created if needed. Raises StoreError if it holds photos of another folder."""
+    """Return the dataset of this name, created if needed. Raises StoreError if it holds photos of another folder.
+
+    layout: of its annotations, if there are any; that of a folder without says nothing of earlier ones.
+    """
     with store.session() as session:
         found = session.scalar(select(Dataset).where(Dataset.name == name))
         if found is None:
@@ -90,6 +93,10 @@ def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
                 f"The dataset '{name}' holds the photos of {found.root}. Choose another name for those of {root}, "
                 f"or, if they are the same photos, run `orl datasets move {shlex.quote(name)} {shlex.quote(root)}`."
             )
+        elif layout != "folder" and found.layout != layout:
+            found.layout = layout  # what is marked as difficult may be a crowd from now on
+            count_change(session, [found.id])
+            session.refresh(found)
         return found
 
 
