@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from orl_explorer.db.marks import Tag
 from orl_explorer.db.models import Annotation, Dataset, DatasetMember, Image
 from orl_explorer.db.store import Store, StoreError, fetch, in_byte_order, insert_rows
 
@@ -177,7 +178,7 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[FoundPhoto], repl
     """Add images with their annotations in one transaction.
 
     replaced: path -> id of the row that the file had before it changed. Sets mined from the old file keep it;
-    new sets use the new row.
+    new sets use the new row, which has the tags of the old one.
     """
     photos = list(photos)
     with store.session() as session:
@@ -203,11 +204,23 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[FoundPhoto], repl
             return
         count_change(session, [dataset_id])
         ids = session.scalars(insert(Image).returning(Image.id, sort_by_parameter_order=True), rows).all()
-        for photo, image_id in zip(photos, ids, strict=True):
-            if photo.path in replaced:
-                old = replaced[photo.path]
-                session.execute(update(Image).where(Image.id == old).values(superseded_by=image_id))
+        successors = {replaced[p.path]: new for p, new in zip(photos, ids, strict=True) if p.path in replaced}
+        for old, new in successors.items():
+            session.execute(update(Image).where(Image.id == old).values(superseded_by=new))
+        _copy_tags(session, dataset_id, successors)
         _add_boxes(session, {image_id: photo.boxes for photo, image_id in zip(photos, ids, strict=True)})
+
+
+def _copy_tags(session: Session, dataset_id: int, successors: Mapping[int, int]) -> None:
+    """Give photos the tags of the rows that they replace, with author and date. successors: old id -> new id."""
+    columns = ("image_id", "tag", "author", "created_at")
+    for start in range(0, len(successors), CHUNK):
+        some = list(successors)[start : start + CHUNK]
+        tags = session.execute(select(Tag.image_id, Tag.tag, Tag.author, Tag.created_at).where(Tag.image_id.in_(some)))
+        rows = [dict(zip(columns, (successors[row.image_id], *row[1:]), strict=True)) for row in tags]
+        if rows:
+            session.execute(insert(Tag), rows)
+            session.execute(update(Dataset).where(Dataset.id == dataset_id).values(marks=Dataset.marks + 1))
 
 
 def digests_of(store: Store, image_ids: np.ndarray) -> np.ndarray:

@@ -73,8 +73,8 @@ def known_tags(store: Store, dataset_id: int) -> dict[str, int]:
 def _known_tags(store: Store, dataset_id: int, marks: int) -> dict[str, int]:
     counted = select(Tag.tag, func.count(Tag.image_id.distinct())).join(Image, Image.id == Tag.image_id)
     with store.session() as session:
-        here = Image.dataset_id.in_(members_of(session, dataset_id))
-        rows = session.execute(counted.where(here).group_by(Tag.tag).order_by(in_byte_order(Tag.tag)))
+        current = Image.dataset_id.in_(members_of(session, dataset_id)), Image.superseded_by.is_(None)
+        rows = session.execute(counted.where(*current).group_by(Tag.tag).order_by(in_byte_order(Tag.tag)))
         return {tag: count for tag, count in rows}  # noqa: C416
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
+from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids
+from orl_explorer.db.marks import Tag
+from orl_explorer.db.people.kept_out import keep_out, kept_out
+from orl_explorer.db.people.tags import known_tags, tag_photos
 from orl_explorer.db.photos import AnnotatedBox, annotations_of, known_files
+from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.annotated import Annotated, boxes_as_shown
@@ -214,3 +220,39 @@ def test_a_link_that_leads_nowhere_is_unreadable(workspace: Workspace, folder: P
     (folder / "link.jpg").symlink_to(folder / "no such file")
     found = ingest(workspace, folder)
     assert ("link.jpg", "the file is not there any more") in found.unreadable
+
+
+def test_annotations_that_come_later_bring_their_layout(workspace: Workspace, tmp_path: Path) -> None:
+    """Else what COCO marks as a crowd would count as an object."""
+    save(tmp_path / "trip" / "a.jpg")
+    assert ingest(workspace, tmp_path / "trip").dataset.layout == "folder"
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40], "iscrowd": 1}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    found = ingest(workspace, tmp_path / "trip", annotations=tmp_path / "instances.json")
+    assert found.dataset.layout == "coco"
+    assert annotated_objects(workspace.store, [1]).crowd.tolist() == [True]
+    assert ingest(workspace, tmp_path / "trip", layout="folder").dataset.layout == "coco"  # it keeps its annotations
+
+
+def test_a_changed_photo_keeps_its_tags(workspace: Workspace, tmp_path: Path) -> None:
+    save(tmp_path / "trip" / "a.jpg")
+    dataset = ingest(workspace, tmp_path / "trip").dataset
+    keep_out(workspace.store, [1], "ann")
+    tag_photos(workspace.store, [1], "odd", "bob")
+    with workspace.store.session() as session:
+        session.execute(update(Tag).values(created_at=datetime(2026, 1, 2, 3, 4, 5)))
+    order = GalleryOrder(dataset.id, tag="odd")
+    assert gallery_ids(workspace.store, order).tolist() == [1]
+    save(tmp_path / "trip" / "a.jpg", size=(80, 48))
+    assert ingest(workspace, tmp_path / "trip").changed == 1
+    assert kept_out(workspace.store, dataset.id).tolist() == [2]
+    assert gallery_ids(workspace.store, order).tolist() == [2]
+    assert known_tags(workspace.store, dataset.id) == {"keep out of mining": 1, "odd": 1}
+    with workspace.store.session() as session:
+        tags = session.execute(select(Tag.tag, Tag.author, Tag.created_at).where(Tag.image_id == 2).order_by(Tag.tag))
+        when = datetime(2026, 1, 2, 3, 4, 5)
+        assert list(map(tuple, tags)) == [("keep out of mining", "ann", when), ("odd", "bob", when)]
