@@ -291,18 +291,17 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
             .group_by(Annotation.category)
             .order_by(in_byte_order(Annotation.category))
         ).all()
-        session.execute(
-            update(Dataset)
-            .where(Dataset.id == dataset_id)
-            .values(
-                image_count=counted.get("ok", 0),
-                unreadable_count=counted.get("unreadable", 0),
-                gone_count=counted.get("gone", 0),
-                annotation_count=sum(boxes for _, boxes, _ in categories),
-                categories={category: images for category, _, images in categories},
-            )
-        )
         dataset = session.scalars(select(Dataset).where(Dataset.id == dataset_id)).one()
+        known = dataset.annotation_count, dataset.categories or {}
+        dataset.image_count, dataset.unreadable_count = counted.get("ok", 0), counted.get("unreadable", 0)
+        dataset.gone_count = counted.get("gone", 0)
+        dataset.annotation_count = sum(boxes for _, boxes, _ in categories)
+        dataset.categories = {category: images for category, _, images in categories}
+        if (dataset.annotation_count, dataset.categories) != known:
+            # Whoever read the row since the last batch holds the old names under the revision of that batch.
+            session.flush()
+            count_change(session, [dataset_id])
+            session.refresh(dataset)
         unions = unions_of(session, dataset_id)
     for union in unions:
         count_photos(store, union)

@@ -14,8 +14,10 @@ from orl_explorer.db.encoders import add_encoder, encoder_by_id, encoder_named, 
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
 from orl_explorer.db.people import verdicts
 from orl_explorer.db.photos import (
+    AnnotatedBox,
     FoundPhoto,
     add_photos,
+    count_photos,
     dataset_by_id,
     dataset_named,
     ensure_dataset,
@@ -248,3 +250,12 @@ def test_a_verdict_is_kept_changed_and_withdrawn(store: Store) -> None:
     assert verdicts.verdicts_of(store, 1, "ann") == {}
     assert verdicts.verdicts_of(store, 1, "bob") == {where: "wrong"}
     assert not verdicts.judge(store, query, (2, np.array(A)), "good", "ann")  # a box of no set
+
+
+def test_new_counts_and_categories_are_a_new_revision_of_their_dataset(store: Store) -> None:
+    """A reader between the last batch of photos and the count holds the old ones under the revision of the batch."""
+    add_photos(store, 1, [FoundPhoto("d.jpg", 640, 480, boxes=(AnnotatedBox("cat", 1, 2, 30, 40),))], {})
+    assert (dataset_by_id(store, 1).revision, dataset_by_id(store, 1).categories) == (2, None)
+    counted = count_photos(store, 1)
+    assert (counted.revision, counted.categories) == (3, {"cat": 1})
+    assert count_photos(store, 1).revision == 3
