@@ -158,11 +158,12 @@ def _gallery_ids(store: Store, order: GalleryOrder, state: _State) -> np.ndarray
     if order.category is not None:
         shown = shown[np.isin(shown, _annotated(store, order.dataset_id, order.category, state[0]))]
     if order.tag is not None:
-        shown = shown[np.isin(shown, _tagged(store, order.tag, state[2]))]
+        shown = shown[np.isin(shown, _tagged(store, order.dataset_id, order.tag, state[2]))]
     if order.found is not None:
         shown = shown[np.isin(shown, _found(store, order.dataset_id, order.found, state[0]))]
     if order.verdict is not None:
-        judged = _judged(store, None if order.verdict in ("any", "none") else order.verdict, state[2])
+        verdict = None if order.verdict in ("any", "none") else order.verdict
+        judged = _judged(store, order.dataset_id, verdict, state[2])
         shown = shown[np.isin(shown, judged, invert=order.verdict == "none")]
     if order.selection is not None:
         shown = shown[np.isin(shown, selected_ids(store, order.selection))]
@@ -282,13 +283,13 @@ def _found(store: Store, dataset_id: int, found: str, revision: int) -> np.ndarr
 
 
 @lru_cache(maxsize=16)
-def _tagged(store: Store, tag: str, marks: int) -> np.ndarray:
+def _tagged(store: Store, dataset_id: int, tag: str, marks: int) -> np.ndarray:
     """Photos with a tag, int64 [n]; some may be of other datasets."""
     return _distinct(store, select(Tag.image_id).where(Tag.tag == tag))
 
 
 @lru_cache(maxsize=8)
-def _judged(store: Store, verdict: Judgement | None, marks: int) -> np.ndarray:
+def _judged(store: Store, dataset_id: int, verdict: Judgement | None, marks: int) -> np.ndarray:
     """Photos that are the query of a pair with a verdict, or with any, int64 [n]; some may be of other datasets."""
     question = select(Roi.image_id).join(Verdict, Verdict.query_roi_id == Roi.id)
     return _distinct(store, question if verdict is None else question.where(Verdict.verdict == verdict))

@@ -21,6 +21,7 @@ from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import AnnotatedBox, FoundPhoto
 from orl_explorer.db.sets.write import CandidateRows, add_candidates
 from orl_explorer.db.store import Store, open_store, sqlite_url
+from orl_explorer.train.workspace import Workspace
 from tests.conftest import Database
 from tests.db.mined import add_set
 from tests.postgres import EMPTY
@@ -265,3 +266,17 @@ def test_what_is_read_into_memory_is_read_along_an_index(changing: Store) -> Non
 def test_what_is_kept_cannot_be_written_to(store: Store) -> None:
     with pytest.raises(ValueError, match="read-only"):
         gallery_ids(store, GalleryOrder(1))[0] = 9
+
+
+def test_marks_of_two_datasets_that_were_marked_as_often_are_not_mixed_up(workspace: Workspace) -> None:
+    store = workspace.store
+    for number, name in enumerate(("first", "second"), 1):
+        photos.ensure_dataset(store, name, f"/{name}", "folder")
+        photos.add_photos(store, number, [FoundPhoto("a.jpg", 64, 48), FoundPhoto("b.jpg", 64, 48)], {})
+    box = np.array([0, 0, 9, 9])
+    for number, image, other in ((1, 1, 2), (2, 4, 3)):
+        add_set(store, f"set-{number}", {image: 1, other: 1}, {image: [(other, 0, 0)]})
+        tag_photos(store, [image], "odd", "ann")
+        assert judge(store, (image, box), (other, box), "good", "ann")
+        assert gallery_ids(store, GalleryOrder(number, tag="odd")).tolist() == [image]
+        assert gallery_ids(store, GalleryOrder(number, verdict="good")).tolist() == [image]
