@@ -45,6 +45,8 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
 
 def _areas(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the average precision if photo i occurs ``counts[d, i]`` times: float64 [d]."""
+    if not len(scores):
+        return np.full(len(counts), np.nan)
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     last = np.append(ranked[1:] != ranked[:-1], True)  # of each run of equal scores

@@ -63,3 +63,7 @@ def test_the_interval_holds_95_percent_of_the_draws() -> None:
 def test_equal_scores_below_the_best_are_one_point_too() -> None:
     scores, positive = np.array([3.0, 1.0, 1.0, 1.0]), np.array([0, 1, 0, 0], bool)
     assert average_precision(scores, positive) == pytest.approx(1 / 4)
+
+
+def test_of_no_photos_there_is_none() -> None:
+    assert math.isnan(average_precision(np.empty(0), np.empty(0, bool)))

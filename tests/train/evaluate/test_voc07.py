@@ -217,6 +217,11 @@ def test_without_photos_to_choose_with_there_is_no_clean_number() -> None:
         summarise(np.zeros((1, 1, 2, 19)), rest, LowShotConfig(ks=(1,), samples=1))
 
 
+def test_samples_that_draw_all_photos_are_refused(voc: Path, evaluated: Callable) -> None:
+    with pytest.raises(UserError, match=r"^A sample drew all positives, so none is left .*Use smaller ks\.$"):
+        evaluated(voc, LowShotConfig(workers=0, ks=(16,), samples=1))
+
+
 @pytest.mark.photos
 def test_a_third_of_real_voc_photos_are_classified_well_above_chance(
     workspace: Workspace, photos: Path, tmp_path: Path
