@@ -11,6 +11,7 @@ import pandas as pd
 
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
+from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.db.photos import dataset_by_id, digests_of
 from orl_explorer.db.sets.read import SetRois, set_images, set_rois
 from orl_explorer.db.sets.whole import annotated_objects, set_neighbors, whole_set
@@ -105,7 +106,8 @@ def duplicates_frame(
     """Return the photos of all groups of near-duplicates. Missing features are computed. Raises UserError."""
     if not 0 < threshold <= 1:
         raise UserError(f"Invalid value for threshold: {threshold:g}. Use more than 0 and at most 1.")
-    if stored_features(workspace, encoder, known_photos(workspace, dataset, progress)) is None:
+    out = kept_out(workspace.store, dataset.id).tolist()
+    if stored_features(workspace, encoder, known_photos(workspace, dataset, progress), out) is None:
         image_features(workspace, encoder, dataset, "fp32", progress)
     rows = duplicate_rows(find_duplicates(workspace, dataset, encoder, threshold))
     return pd.DataFrame(rows, columns=[*COLUMNS])

@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from orl_explorer.db.encoders import encoder_by_id, encoders
 from orl_explorer.db.models import Dataset, Encoder
-from orl_explorer.db.photos import dataset_by_id, usable_images
+from orl_explorer.db.people.kept_out import kept_out
+from orl_explorer.db.photos import dataset_by_id, marks_of, usable_images
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.duplicates import DuplicateGroup, find_duplicates, stored_features
 from orl_explorer.train.workspace import Workspace
@@ -16,10 +17,14 @@ LEAST = 0.5  # of the threshold; below it, most photos would be near-duplicates 
 
 
 def encoders_with_features(workspace: Workspace, dataset: Dataset) -> list[Encoder]:
-    """Return the encoders of which all photos of a dataset have stored features, newest first."""
+    """Return the encoders of which all photos of a dataset that are not kept out of mining have stored features.
+
+    The newest comes first.
+    """
     images = list(usable_images(workspace.store, dataset.id))
     found = sorted(encoders(workspace.store), key=lambda row: -row.id)
-    return [row for row in found if stored_features(workspace, row, images) is not None]
+    out = kept_out(workspace.store, dataset.id).tolist()
+    return [row for row in found if stored_features(workspace, row, images, out) is not None]
 
 
 def duplicates_of(
@@ -33,12 +38,13 @@ def duplicates_of(
         raise UserError(f"The explorer compares photos from a similarity of {LEAST:g} on. Use a larger threshold.")
     if dataset.image_count > MOST:
         raise UserError(f"The explorer compares at most {MOST:,} photos. Use `orl duplicates` in a terminal.")
-    return _found(workspace, dataset.id, dataset.revision, encoder.id, encoder.weights_sha256, threshold)
+    state = dataset.revision, marks_of(workspace.store, dataset.id)  # photos may be kept out or let in
+    return _found(workspace, dataset.id, state, encoder.id, encoder.weights_sha256, threshold)
 
 
 @lru_cache(maxsize=16)
 def _found(
-    workspace: Workspace, dataset_id: int, revision: int, encoder_id: int, weights: str, threshold: float
+    workspace: Workspace, dataset_id: int, state: tuple[int, int], encoder_id: int, weights: str, threshold: float
 ) -> tuple[DuplicateGroup, ...]:
     dataset, encoder = dataset_by_id(workspace.store, dataset_id), encoder_by_id(workspace.store, encoder_id)
     return tuple(find_duplicates(workspace, dataset, encoder, threshold))

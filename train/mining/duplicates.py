@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 
 from orl_explorer.db.models import Dataset, Encoder, Image
+from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.db.photos import annotation_counts, usable_images
 from orl_explorer.orl.duplicates import NEAR_DUPLICATE, near_duplicate_groups
 from orl_explorer.train.errors import UserError
@@ -37,23 +38,33 @@ class DuplicateGroup:
 def find_duplicates(
     workspace: Workspace, dataset: Dataset, encoder: Encoder, threshold: float = NEAR_DUPLICATE
 ) -> list[DuplicateGroup]:
-    """Return the groups of near-duplicates of a dataset, largest first. Raises UserError if features are missing."""
+    """Return the groups of near-duplicates of a dataset, largest first. Raises UserError if features are missing.
+
+    Photos that are kept out of mining may have none, and are left out then.
+    """
     images = list(usable_images(workspace.store, dataset.id))
-    stored = stored_features(workspace, encoder, images)
+    stored = stored_features(workspace, encoder, images, kept_out(workspace.store, dataset.id).tolist())
     if stored is None:
         raise UserError(
             f"Not all of the {plural(len(images), 'photo')} of '{dataset.name}' have features of '{encoder.name}'. "
             "Mine the dataset with this encoder once, also the photos that were added since."
         )
+    images = [images[i] for i in np.flatnonzero(stored.have(photo_keys(images))).tolist()]
     rows = stored.lazily(photo_keys(images))
     members = grouped(near_duplicate_groups(rows, threshold)) if images else []
     objects = annotation_counts(workspace.store, [images[i].id for some in members for i in some.tolist()])
     return [_group(images, some, objects, rows[some]) for some in members]
 
 
-def stored_features(workspace: Workspace, encoder: Encoder, images: Sequence[Image]) -> Embeddings | None:
-    """Return the stored features of all these photos, of any precision, or None if some photo has none."""
-    keys = photo_keys(images)
+def stored_features(
+    workspace: Workspace, encoder: Encoder, images: Sequence[Image], out: Collection[int] = ()
+) -> Embeddings | None:
+    """Return the stored features of all these photos, of any precision, or None if some photo has none.
+
+    out: ids of photos that need none.
+    """
+    unneeded = {*out}
+    keys = photo_keys([image for image in images if image.id not in unneeded])
     every = (Features(workspace, encoder, precision=precision).images for precision in get_args(Precision))
     return next((found for found in every if not found.missing(keys)), None)
 

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
+from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.db.photos import dataset_by_id, dataset_named, digests_of, usable_images
 from orl_explorer.db.sets import read, write
 from orl_explorer.orl.matching import nearest_to
@@ -45,10 +46,12 @@ def draw_sample(
 ) -> Sample:
     """Draw queries from a dataset that was mined with an encoder, with ``most`` neighbours from the whole dataset.
 
-    only: names of the photos to draw queries from, with or without folder and suffix. Raises UserError.
+    Photos that are kept out of mining are neither. only: names of the photos to draw queries from, with or without
+    folder and suffix. Raises UserError.
     """
     row = dataset_named(workspace.store, dataset)
-    images = list(usable_images(workspace.store, row.id))
+    out = {*kept_out(workspace.store, row.id).tolist()}
+    images = [image for image in usable_images(workspace.store, row.id) if image.id not in out]
     ids = np.array([image.id for image in images], np.int64)
     unknown = features.images.missing(photo_keys(images))
     if unknown:
@@ -57,7 +60,8 @@ def draw_sample(
             "Mine the dataset with it once, then sweep."
         )
     if len(ids) <= most:
-        raise UserError(f"K = {most} neighbours need at least {most + 1} photos. '{dataset}' has {len(ids)}.")
+        besides = f", besides {len(out)} that are kept out of mining" if out else ""
+        raise UserError(f"K = {most} neighbours need at least {most + 1} photos. '{dataset}' has {len(ids)}{besides}.")
     allowed = ids if only is None else np.array([i.id for i in images if photos_named(i, frozenset(only))], np.int64)
     if not len(allowed):
         raise UserError(f"None of the {len(only or ())} names of queries matches a photo of '{dataset}'.")

@@ -10,11 +10,15 @@ import pytest
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.people.kept_out import KEPT_OUT, keep_out, let_in
+from orl_explorer.db.photos import FoundPhoto, add_photos, dataset_named
 from orl_explorer.db.runs.runs import runs
 from orl_explorer.db.sets import read
 from orl_explorer.db.sets.whole import whole_set
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.mining.duplicates import find_duplicates
+from orl_explorer.train.mining.features import Features
+from orl_explorer.train.mining.sample import draw_sample
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
 from tests.named import mine
@@ -64,3 +68,22 @@ def test_a_run_is_not_the_same_once_other_photos_are_kept_out(mined: Workspace) 
     assert job.saw(mined)(run)
     keep_out(mined.store, [3], "ann")
     assert not job.saw(mined)(run)
+
+
+def test_photos_that_are_kept_out_need_no_features_for_duplicates_and_sweeps(mined: Workspace) -> None:
+    """They are neither embedded nor mined, so that mining again would not help."""
+    store, encoder = mined.store, encoder_named(mined.store, "starter")
+    dataset = dataset_named(store, "demo")
+    whole = find_duplicates(mined, dataset, encoder, 0.9)
+    add_photos(store, dataset.id, [FoundPhoto("images/new.jpg", 64, 48, digest=77)], {})  # gets the id 13
+    with pytest.raises(UserError, match="Mine the dataset with this encoder once"):
+        find_duplicates(mined, dataset, encoder, 0.9)
+    with pytest.raises(UserError, match="1 of the 13 photos of 'demo' have no features of this encoder"):
+        draw_sample(mined, "demo", Features(mined, encoder), 4, 50, 0)
+    keep_out(store, [13, 2], "ann")
+    assert find_duplicates(mined, dataset, encoder, 0.9) == whole  # of photo 2 there are features
+    drawn = draw_sample(mined, "demo", Features(mined, encoder), 4, 50, 0)
+    assert drawn.queries.tolist() == [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    assert not {2, 13} & {*drawn.neighbors.ravel().tolist()}
+    with pytest.raises(UserError, match="^K = 11 neighbours need at least 12 photos. 'demo' has 11, besides 2 that"):
+        draw_sample(mined, "demo", Features(mined, encoder), 11, 50, 0)
