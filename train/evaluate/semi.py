@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -98,14 +99,19 @@ def _listed(train: Labelled, file: Path) -> np.ndarray:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Cannot read {file}: {error}.") from error
     position: dict[str, int] = {}
+    count: Counter[str] = Counter()
     for i, path in enumerate(train.files):
-        position[PurePosixPath(path).name] = i
-        position["/".join(PurePosixPath(path).parts[-2:])] = i
+        for name in (PurePosixPath(path).name, "/".join(PurePosixPath(path).parts[-2:])):
+            position[name] = i
+            count[name] += 1
     unknown = [name for name in names if name not in position]
     if unknown or not names:
         raise UserError(
             f"{file} lists {unknown[0]}, which is not in train/." if unknown else f"{file} lists no photos."
         )
+    several = next((name for name in names if count[name] > 1), None)
+    if several is not None:
+        raise UserError(f"{file} lists {several}, of which train/ has {count[several]}. Write it as CLASS/{several}.")
     return np.array(sorted({position[name] for name in names}))
 
 

@@ -215,3 +215,15 @@ def test_quality_of_pairs_is_that_of_a_sweep_with_boxes_of_the_store(
     for source in ("map", "search+map"):
         with pytest.raises(UserError, match="Pairs are compared among boxes that do not depend on the encoder"):
             evaluation(mined, "starter", "demo", CorrespondenceConfig(proposals=source)).check(mined)
+
+
+def test_a_listed_name_that_several_classes_have_is_asked_for_with_its_class(tmp_path: Path) -> None:
+    files = ["/t/train/cat/1.jpg", "/t/train/dog/1.jpg", "/t/train/dog/2.jpg"]
+    train, file = Labelled(files, np.array([0, 1, 1]), ["cat", "dog"]), tmp_path / "list.txt"
+    config = SEMI.model_copy(update={"list_file": str(file)})
+    file.write_text("2.jpg\n1.jpg\n")
+    with pytest.raises(UserError) as refusal:
+        draw_labelled(train, config)
+    assert str(refusal.value) == f"{file} lists 1.jpg, of which train/ has 2. Write it as CLASS/1.jpg."
+    file.write_text("2.jpg\ncat/1.jpg\n")
+    assert draw_labelled(train, config).files == ["/t/train/cat/1.jpg", "/t/train/dog/2.jpg"]
