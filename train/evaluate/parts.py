@@ -15,11 +15,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+PARTS_FILE = "parts.jsonl"  # in the folder of the run
+
+
+def forget_parts(folder: Path) -> None:
+    """Delete the finished parts of an evaluation."""
+    (folder / PARTS_FILE).unlink(missing_ok=True)
+
+
 class KeptParts:
     """Results by name, one line of JSON each, written to disk at once. An incomplete line is ignored."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "parts.jsonl"
+        self._path = folder / PARTS_FILE
         self._found: dict[str, Any] = {}
         if self._path.is_file():
             whole = self._path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.photos import AnnotatedBox, dataset_named, replace_annotations
 from orl_explorer.orl.reading import PLAIN
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
@@ -19,6 +21,7 @@ from orl_explorer.train.evaluate.protocols import AttentionConfig, protocol_name
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import evaluate as evaluate_by_name
 
 
 class Bright:
@@ -115,3 +118,23 @@ def test_photos_without_annotations_are_refused_with_a_sentence(annotated: Works
     ingest(annotated, tmp_path, name="plain")
     with pytest.raises(UserError, match="The dataset 'plain' has no annotations to measure against"):
         protocol_named("attention").check(annotated, "plain", AttentionConfig())
+
+
+def test_an_evaluation_whose_annotations_change_meanwhile_starts_over(
+    annotated: Workspace, tmp_path: Path, new_run: Callable, stop_after: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orl_explorer.train.evaluate.attention.load_encoder", lambda *_: Bright())
+    place = open_workspace(shutil.copytree(annotated.path, tmp_path / "workspace"))
+    run, asked = new_run(place, "evaluate", "bright"), ("chance", "corners", AttentionConfig())
+    place.run_folder(run).mkdir(parents=True)
+    with pytest.raises(Stopped):
+        evaluate_by_name(place, *asked, run_id=run, progress=stop_after(1))
+    across = (AnnotatedBox("square", 224, 224, 224, 224),)
+    replace_annotations(place.store, {1: across, 2: across})
+    heard, before = stop_after(), Bright.looked
+    found = evaluate_by_name(place, *asked, run_id=run, progress=heard)
+    assert "The dataset 'corners' has changed since this evaluation began. It starts over." in heard.lines
+    assert Bright.looked - before == 2
+    assert found.summary["activation_pointing"] == 0.0
+    state = (place.run_folder(run) / "measured_on.txt").read_text()
+    assert state == f"revision {dataset_named(place.store, 'corners').revision}"
