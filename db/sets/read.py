@@ -46,6 +46,13 @@ def find_set(store: Store, name: str) -> CorrespondenceSet | None:
         return session.scalar(select(CorrespondenceSet).where(CorrespondenceSet.name == name))
 
 
+def set_of_run(store: Store, run_id: int) -> CorrespondenceSet | None:
+    """Return the set that a run makes or has made, complete or not, whatever its name is by now; None if deleted."""
+    own = (CorrespondenceSet.run_id == run_id, CorrespondenceSet.status != DELETED)
+    with store.session() as session:
+        return session.scalar(select(CorrespondenceSet).where(*own).order_by(CorrespondenceSet.id.desc()).limit(1))
+
+
 def complete_set_named(store: Store, name: str) -> CorrespondenceSet:
     """Return the complete set of this name. Raises StoreError that lists the known sets if there is none."""
     found = find_set(store, name)

@@ -16,7 +16,7 @@ from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
 from orl_explorer.db.runs.evaluations import evaluation_of_run
 from orl_explorer.db.runs.runs import LIVE, run_by_id
 from orl_explorer.db.sets import write
-from orl_explorer.db.sets.read import complete_set_named, find_set
+from orl_explorer.db.sets.read import complete_set_named, set_of_run
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import (
@@ -129,8 +129,8 @@ class Mine(Job):
         how["progress"].log(f"Digest of the set: {digest}, {same}.")
 
     def made(self, workspace: Workspace, run: Run) -> bool:
-        found = find_set(workspace.store, run.name)
-        return found is not None and found.status == "complete" and found.run_id == run.id
+        found = set_of_run(workspace.store, run.id)
+        return found is not None and found.status == "complete"
 
     def saw(self, workspace: Workspace) -> Saw:
         """Compare the photos, and the annotations if they are the proposals."""
@@ -141,8 +141,8 @@ class Mine(Job):
         def the_same(run: Run) -> bool:
             if self.config.proposals == "annotations" and run.params.get("revision") != revision:
                 return False
-            found = find_set(store, run.name)
-            if found is None or found.run_id != run.id:
+            found = set_of_run(store, run.id)
+            if found is None:
                 return run.status != "done"
             if matched := write.images_with_neighbors(store, found.id):
                 return matched == now()

@@ -12,7 +12,7 @@ from orl_explorer.db.encoders import find_encoder
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Evaluation, Run
 from orl_explorer.db.runs.evaluations import evaluation_of_run
 from orl_explorer.db.runs.runs import ENDED, LIVE, find_run, runs, waits_for_worker
-from orl_explorer.db.sets.read import find_set
+from orl_explorer.db.sets.read import set_of_run
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.job import Job
@@ -38,7 +38,7 @@ def mined(
     workspace: Workspace, job: Mine, progress: Progress | None = None, *, exact: bool = False
 ) -> CorrespondenceSet:
     """Return the complete set that a mining run makes. exact: see ``done``. Raises UserError or StoreError."""
-    found = find_set(workspace.store, done(workspace, job, progress, exact=exact).name)
+    found = set_of_run(workspace.store, done(workspace, job, progress, exact=exact).id)
     assert found is not None
     return found
 
@@ -58,7 +58,7 @@ def run_that_did(workspace: Workspace, job: Job, *, exact: bool = False) -> Run 
     saw = job.saw(workspace)
 
     def counts(run: Run) -> bool:
-        if exact and run.name != job.name:
+        if exact and _name_of_result(workspace, run) != job.name:
             return False
         try:
             if not job.does_the_same(had := job_of(run)):
@@ -72,6 +72,12 @@ def run_that_did(workspace: Workspace, job: Job, *, exact: bool = False) -> Run 
     same = [run for run in runs(workspace.store) if run.kind == job.kind and counts(run)]
     order = {"done": 0, "running": 1, "stopping": 1, "queued": 1}
     return min(same, key=lambda run: (order.get(run.status, 2), -run.id), default=None)
+
+
+def _name_of_result(workspace: Workspace, run: Run) -> str:
+    """Return the name of what a run makes. A set may have been renamed since."""
+    found = set_of_run(workspace.store, run.id) if run.kind == "mine" else None
+    return run.name if found is None else found.name
 
 
 def done(workspace: Workspace, job: Job, progress: Progress | None = None, *, exact: bool = False) -> Run:

@@ -12,7 +12,7 @@ from PIL import Image
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.photos import dataset_named
-from orl_explorer.db.runs.runs import run_by_id, update_run
+from orl_explorer.db.runs.runs import run_by_id, runs, update_run
 from orl_explorer.db.sets.manage import delete_set, rename_set
 from orl_explorer.db.sets.read import complete_set_named, pair_rows
 from orl_explorer.train.encoders import weights
@@ -179,3 +179,15 @@ def test_an_encoder_of_another_id_is_another_encoder(place: Workspace, tiny_mine
     weights.add(place, "random:resnet18", "chance")
     assert once.run_that_did(place, mining_of(place, "demo", "chance", tiny_mine)) is None
     assert complete_set_named(place.store, "set").encoder_id == encoder_named(place.store, "starter").id
+
+
+def test_a_set_is_recognised_under_its_new_name(place: Workspace, tiny_mine: MineConfig) -> None:
+    mined = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "a"))
+    rename_set(place.store, mined.id, "b")
+    again = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "a"))
+    assert (again.id, again.name, len(runs(place.store))) == (mined.id, "b", 1)
+    assert once.run_that_did(place, mining_of(place, "demo", "starter", tiny_mine, "a"), exact=True) is None
+    found = once.run_that_did(place, mining_of(place, "demo", "starter", tiny_mine, "b"), exact=True)
+    assert found is not None and found.id == mined.run_id
+    delete_set(place.store, mined.id, "ann")
+    assert once.run_that_did(place, mining_of(place, "demo", "starter", tiny_mine, "a")) is None
