@@ -22,6 +22,7 @@ from orl_explorer.db.identity import StoreIdentity
 from orl_explorer.db.postgresql import begin
 from orl_explorer.db.runs.runs import LIVE
 from orl_explorer.db.sets.check import lost_reference
+from orl_explorer.db.sets.read import DELETED
 from orl_explorer.db.store import Store, StoreError, in_byte_order, open_store, store_trouble, write_rows
 
 BLOCK = 5000  # rows in memory at once
@@ -222,8 +223,12 @@ def _without_references(connection: Connection) -> Iterator[None]:
 
 
 def _refuse_lost_references(connection: Connection) -> None:
-    """Check what PostgreSQL has no foreign keys for."""
-    for set_id, name in connection.execute(select(models.CorrespondenceSet.id, models.CorrespondenceSet.name)).all():
+    """Check what PostgreSQL has no foreign keys for.
+
+    A deleted set may have lost a part of its rows if its removal was interrupted. It goes on in the copy.
+    """
+    made = models.CorrespondenceSet
+    for set_id, name in connection.execute(select(made.id, made.name).where(made.status != DELETED)).all():
         lost = lost_reference(connection, set_id)
         if lost is not None:
             raise StoreError(f"The set '{name}' refers to a {lost} that is not there. Nothing was copied.")

@@ -14,13 +14,14 @@ import pytest
 from sqlalchemy import URL, insert, make_url, select, text
 
 from orl_explorer.db.base import Base
-from orl_explorer.db.models import Annotation, Encoder, Evaluation, Metric, Run
+from orl_explorer.db.models import Annotation, CorrespondenceSet, Encoder, Evaluation, Metric, Run
 from orl_explorer.db.people.actions import log_action
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.tags import tag_pair, tag_photos
 from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.photos import AnnotatedBox, FoundPhoto, add_photos, count_photos, ensure_dataset
 from orl_explorer.db.runs.runs import add_metrics, add_run, runs, update_run
+from orl_explorer.db.sets import manage
 from orl_explorer.db.sets.comparison import TwoSets
 from orl_explorer.db.store import Store, StoreError, open_store
 from orl_explorer.db.transfer import copying
@@ -215,3 +216,18 @@ def test_a_copy_that_is_killed_leaves_an_empty_database(store: Store, other: URL
     assert {one.name: one.rows for one in digests(made) if one.rows} == {"store_identity": 1}
     made.close()
     assert copy_store(store, other) == digests(store)
+
+
+def test_a_set_whose_removal_was_interrupted_does_not_hinder_a_copy(
+    store: Store, other: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(manage, "CHUNK", 1)
+        patched.setattr(manage, "remove_rows", lambda store: manage._remove_some(store, 2))
+        manage.delete_set(store, 2, "ann")
+    copy_store(store, other)
+    made = open_store(other)
+    manage.remove_rows(made)
+    with made.session() as session:
+        assert session.scalars(select(CorrespondenceSet.id)).all() == [1]
+    made.close()
