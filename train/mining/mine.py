@@ -162,7 +162,7 @@ def publish_set_measured(
 ) -> CorrespondenceSet:
     """Measure the quality of a set whose rows are complete, and publish it."""
     progress.phase("Measuring quality", 1)
-    measure_and_keep(workspace.store, set_id, dataset.annotation_count)
+    measure_and_keep(workspace.store, set_id, dataset.id)
     progress.advance()
     published = write.publish_set(workspace.store, set_id)
     progress.log(

@@ -15,31 +15,33 @@ from orl_explorer.train.workspace import Workspace
 
 VERSION = 2  # of the measures, kept with them; 1, without a number, had no CorLoc, AR, mBO and distinct pairs
 KEY = "version"
+REVISION = "revision"  # of the dataset, read before its annotations were; kept with the measures, too
 
 
 def quality_of(workspace: Workspace, name: str) -> Measures:
-    """Return the measures of a complete set, measured again if annotations of its photos or the measures have changed.
+    """Return the measures of a complete set, measured again if the dataset or the measures have changed since.
 
     Raises StoreError if there is no such set.
     """
     found = complete_set_named(workspace.store, name)
-    objects = dataset_by_id(workspace.store, found.dataset_id).annotation_count
+    revision = dataset_by_id(workspace.store, found.dataset_id).revision
     kept = kept_measures(found)
-    if kept and not is_outdated(found) and kept["annotated_objects"] == objects:
+    if kept and not is_outdated(found) and (found.quality or {}).get(REVISION) == revision:
         return kept
-    return measure_and_keep(workspace.store, found.id, objects)
+    return measure_and_keep(workspace.store, found.id, found.dataset_id)
 
 
-def measure_and_keep(store: Store, set_id: int, annotated: int) -> Measures:
-    """Measure a set as ``measure`` does, and keep the measures with it."""
-    measures = measure(store, set_id, annotated)
-    keep_quality(store, set_id, {KEY: VERSION} | measures)
+def measure_and_keep(store: Store, set_id: int, dataset_id: int) -> Measures:
+    """Measure a set of a dataset as ``measure`` does, and keep the measures with it."""
+    dataset = dataset_by_id(store, dataset_id)
+    measures = measure(store, set_id, annotated=dataset.annotation_count > 0)
+    keep_quality(store, set_id, {KEY: VERSION, REVISION: dataset.revision} | measures)
     return measures
 
 
 def kept_measures(mined: CorrespondenceSet) -> Measures:
     """Return the measures that are kept with a set; none if it has not been measured."""
-    return {name: value for name, value in (mined.quality or {}).items() if name != KEY}
+    return {name: value for name, value in (mined.quality or {}).items() if name not in (KEY, REVISION)}
 
 
 def is_outdated(mined: CorrespondenceSet) -> bool:
@@ -47,15 +49,17 @@ def is_outdated(mined: CorrespondenceSet) -> bool:
     return mined.quality is not None and mined.quality.get(KEY, 1) != VERSION
 
 
-def measure(store: Store, set_id: int, annotated: int) -> Measures:
-    """Measure a set, complete or not. annotated: number of the dataset's annotations; 0 measures without them."""
+def measure(store: Store, set_id: int, *, annotated: bool) -> Measures:
+    """Measure a set, complete or not; without labels if its photos have none.
+
+    annotated: whether the dataset has annotations, perhaps of other photos.
+    """
     rows = whole_set(store, set_id)
     ids, mined = rows.images[:, 0], as_mined(rows)
     del rows  # a gigabyte, at twelve million pairs
-    measures: Measures = {"annotated_objects": annotated} | without_labels(mined)
-    if annotated:
-        measures |= with_labels(mined, as_objects(annotated_objects(store, ids.tolist()), ids))
-    return measures
+    objects = as_objects(annotated_objects(store, ids.tolist() if annotated else []), ids)
+    measures: Measures = {"annotated_objects": len(objects.boxes)} | without_labels(mined)
+    return measures | with_labels(mined, objects) if len(objects.boxes) else measures
 
 
 def as_mined(rows: WholeSet) -> Mined:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import text
 
-from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.people.tags import tag_photos
+from orl_explorer.db.photos import (
+    AnnotatedBox,
+    FoundPhoto,
+    add_photos,
+    annotations_of,
+    count_photos,
+    dataset_named,
+    replace_annotations,
+    usable_images,
+)
 from orl_explorer.db.sets import read
 from orl_explorer.db.sets.whole import annotated_objects, whole_set
 from orl_explorer.db.sets.write import keep_quality
+from orl_explorer.train.mining import quality
 from orl_explorer.train.mining.quality import VERSION, as_mined, as_objects, is_outdated, kept_measures, quality_of
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.coco_recall import cocos_recall
@@ -27,7 +39,8 @@ def mined(mined_workspace: Workspace, tmp_path: Path) -> Workspace:
 def test_mining_leaves_its_quality_with_the_set(mined: Workspace) -> None:
     stored = read.complete_set_named(mined.store, "demo-starter")
     kept = kept_measures(stored)
-    assert stored.quality == kept | {"version": VERSION}
+    revision = dataset_named(mined.store, "demo").revision
+    assert stored.quality == kept | {"version": VERSION, "revision": revision}
     assert kept["annotated_objects"] == dataset_named(mined.store, "demo").annotation_count
     assert quality_of(mined, "demo-starter") == kept
     assert kept["same_class"] > kept["same_class_chance"]  # or the demo would be a poor one
@@ -37,7 +50,7 @@ def test_mining_leaves_its_quality_with_the_set(mined: Workspace) -> None:
 def test_new_annotations_are_measured_and_a_set_without_them_says_nothing_of_objects(mined: Workspace) -> None:
     with mined.store.session() as session:
         session.execute(text("DELETE FROM annotation"))
-        session.execute(text("UPDATE dataset SET annotation_count = 0"))
+        session.execute(text("UPDATE dataset SET annotation_count = 0, revision = revision + 1"))
     bare = quality_of(mined, "demo-starter")
     assert "same_class" not in bare
     assert bare["cycle"] == quality_of(mined, "demo-starter")["cycle"]
@@ -48,10 +61,43 @@ def test_new_annotations_are_measured_and_a_set_without_them_says_nothing_of_obj
                 "SELECT id, 'all', 0, 0, width, height, 0 FROM image"
             )
         )
-        session.execute(text("UPDATE dataset SET annotation_count = 12"))
+        session.execute(text("UPDATE dataset SET annotation_count = 12, revision = revision + 1"))
     found = quality_of(mined, "demo-starter")
     assert found["same_class_or_part"] == 1.0
     assert found["same_class_or_part_chance"] == pytest.approx(1.0)
+
+
+def test_corrected_annotations_are_measured_however_many_there_are(
+    mined: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = quality_of(mined, "demo-starter")
+    ids = [image.id for image in usable_images(mined.store, dataset_named(mined.store, "demo").id)]
+    corrected = {i: tuple(replace(box, w=1.0, h=1.0) for box in annotations_of(mined.store, i)) for i in ids}
+    replace_annotations(mined.store, corrected)
+    found = quality_of(mined, "demo-starter")
+    assert found["annotated_objects"] == before["annotated_objects"]
+    assert before["candidate_is_object"] > 0.0
+    assert found["candidate_is_object"] == 0.0
+    tag_photos(mined.store, [1], "odd", "ann")
+    monkeypatch.setattr(quality, "measure_and_keep", None)  # a mark changes no measure
+    assert quality_of(mined, "demo-starter") == found
+
+
+def test_measures_that_do_not_say_of_which_annotations_they_are_are_taken_again(mined: Workspace) -> None:
+    found = read.complete_set_named(mined.store, "demo-starter")
+    now = kept_measures(found)
+    keep_quality(mined.store, found.id, {"version": VERSION} | now | {"cycle": 0.125})
+    assert quality_of(mined, "demo-starter") == now
+
+
+def test_annotations_of_photos_outside_a_set_say_nothing_of_its_objects(mined: Workspace) -> None:
+    store, dataset = mined.store, dataset_named(mined.store, "demo")
+    replace_annotations(store, {image.id: () for image in usable_images(store, dataset.id)})
+    add_photos(store, dataset.id, [FoundPhoto("new.jpg", 64, 48, boxes=(AnnotatedBox("cat", 1, 2, 30, 40),))], {})
+    assert count_photos(store, dataset.id).annotation_count == 1
+    found = quality_of(mined, "demo-starter")
+    assert found["annotated_objects"] == 0
+    assert {"same_class", "corloc", "candidate_is_object"}.isdisjoint(found)
 
 
 def test_a_set_that_an_earlier_version_measured_is_measured_again(mined: Workspace) -> None:
