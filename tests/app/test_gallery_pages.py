@@ -166,14 +166,15 @@ def test_what_was_said_of_matches_is_kept_however_often_it_is_said(
 ) -> None:
     mined = demo_set(here)
     first, second = matches_at(here.store, mined.id, pair_keys(np.array([[3, 1, 1], [3, 2, 1]])))
-    a, b = str(first.key), str(second.key)
-    monkeypatch.setattr("orl_explorer.app.pages.matches.page.st.session_state", {"matches_of": mined.id})
+    a, b = f"{mined.id}-{first.key}", f"{mined.id}-{second.key}"
+    of_another_set = f"{mined.id + 1}-{second.key}"
     monkeypatch.setattr("orl_explorer.app.pages.matches.page.st.toast", lambda *_, **__: None)
     monkeypatch.setattr("orl_explorer.app.pages.matches.page.author", lambda: "ann")
     pairs = [(m.query_roi_id, m.key_roi_id) for m in (first, second)]
     for _ in range(2):
         mark_matches(
-            {a: "good", b: "nonsense", "7": "wrong", "x": "wrong"}, [{"id": b, "tag": " odd  one", "on": True}]
+            {a: "good", b: "nonsense", "7": "wrong", "x": "wrong", of_another_set: "wrong"},
+            [{"id": b, "tag": " odd  one", "on": True}, {"id": of_another_set, "tag": "worse", "on": True}],
         )
         assert verdicts_on(here.store, pairs, "ann") == {pairs[0]: "good"}
         assert tags_of_pairs(here.store, pairs) == {pairs[1]: ("odd one",)}

@@ -13,10 +13,12 @@ from typer.testing import CliRunner
 
 import orl_explorer as orl
 from orl_explorer.app.cli import app
-from orl_explorer.app.pages.judge.page import keep_verdicts, places_around
+from orl_explorer.app.pages.judge.page import _judge, keep_verdicts, places_around
 from orl_explorer.app.pages.judge.results import estimates, in_percent, proposal
+from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
+from orl_explorer.db.sets.manage import delete_set
 from orl_explorer.db.sets.pairs import ListedPair, matches_at
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.orl.measure.judged import Share, Threshold
@@ -56,7 +58,7 @@ def test_the_sample_is_that_of_the_address_and_judged_pairs_are_passed_over(here
     judge(here, pairs[3], "wrong", "bob")  # Ann does not see it
     sent = component(show("judge", pairs="20", draw="7"))
     assert (sent["verdicts"], sent["start"], sent["can_judge"]) == ("gxi" + 17 * ".", 3, True)
-    assert {pair["at"]: pair["id"] for pair in sent["pairs"]} == {at: str(pairs[at].key) for at in range(12)}
+    assert {pair["at"]: pair["id"] for pair in sent["pairs"]} == {at: f"1-{pairs[at].key}" for at in range(12)}
     first = sent["pairs"][3]
     assert first["query"]["box"] == list(pairs[3].query_box)
     assert first["key"]["name"] == pairs[3].neighbor.path
@@ -64,7 +66,7 @@ def test_the_sample_is_that_of_the_address_and_judged_pairs_are_passed_over(here
     again = component(show("judge", pairs="20", draw="7", again="true"))
     assert (again["start"], again["sample"], again["again"]) == (0, sent["sample"], True)
     other = component(show("judge", pairs="5", order="smallest margin"))
-    assert [pair["id"] for pair in other["pairs"]] == [str(p.key) for p in sample_of(here, draw="margin", count=5)]
+    assert [pair["id"] for pair in other["pairs"]] == [f"1-{p.key}" for p in sample_of(here, draw="margin", count=5)]
     near = component(show("judge", pairs="4", order="around a similarity", around="0.6"))
     assert len(near["pairs"]) == 4
 
@@ -76,6 +78,15 @@ def test_senseless_addresses_do_no_harm(here: Workspace, show: Show, value: str)
     assert not show("judge", show="results", of=value, target=value, split=value).exception
 
 
+def test_a_set_that_is_deleted_meanwhile_gives_way_to_another(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pair,) = sample_of(here, count=1)
+    monkeypatch.setattr("orl_explorer.app.pages.judge.page.st.rerun", lambda: 1 / 0)
+    place = Place(here, None, demo_set(here))
+    delete_set(here.store, 1, "ann")
+    with pytest.raises(ZeroDivisionError):
+        _judge(place, place.mined, PairSample(), np.array([pair.key]), False)  # type: ignore[arg-type]
+
+
 def test_places_around_hold_the_next_that_are_not_judged() -> None:
     assert places_around("g.gggggggg..", 1, again=False) == [0, 1, 2, 3, 4, 10, 11]
     assert places_around("g" * 20, 10, again=False) == [7, 8, 9, 10, 11, 12, 13]
@@ -83,16 +94,17 @@ def test_places_around_hold_the_next_that_are_not_judged() -> None:
     assert places_around("..gg", 3, again=False) == [0, 1, 2, 3]  # those that were skipped are next
 
 
-def test_verdicts_are_kept_by_key_and_nonsense_is_ignored(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts_are_kept_by_set_and_key_and_nonsense_is_ignored(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second, other = sample_of(here, count=3)
-    keys = np.array([first.key, second.key])
     rois = [(pair.query_roi_id, pair.key_roi_id) for pair in (first, second, other)]
     for _ in range(2):
-        said = {str(first.key): "good", str(second.key): "nonsense", str(other.key): "wrong", "x": "wrong"}
-        keep_verdicts(demo_set(here).id, keys, said)
+        said = {f"1-{first.key}": "good", f"1-{second.key}": "nonsense", "x": "wrong", "1-x": "wrong"}
+        keep_verdicts({**said, f"2-{other.key}": "wrong", str(second.key): "wrong"})  # of another set, and of none
         assert verdicts_on(here.store, rois, "ann") == {rois[0]: "good"}
-    keep_verdicts(demo_set(here).id, keys, {str(first.key): None})
-    keep_verdicts(demo_set(here).id, keys, ["nonsense"])
+    keep_verdicts({f"1-{first.key}": None})
+    keep_verdicts(["nonsense"])
     assert verdicts_on(here.store, rois, "ann") == {}
 
 

@@ -23,7 +23,7 @@ from orl_explorer.app.explorer.paths import VARIABLE
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.rejections import Rejected
 from orl_explorer.app.explorer.searching import image_of_path, pair_of, rois_in_set
-from orl_explorer.app.pages.pair.page import PairOnScreen, example_named
+from orl_explorer.app.pages.pair.page import PairOnScreen, example_named, sides_named
 from orl_explorer.app.pages.search import page as search_page
 from orl_explorer.app.server import given
 from orl_explorer.app.server.given import GIVEN_ROUTES, RAW, given_url
@@ -343,13 +343,24 @@ def test_a_found_roi_opens_beside_the_query_or_alone(here: Workspace, show: Show
     assert component(show("pair", q="3", **{"with": "999"}))["neighbor"]["rank"] == 1
 
 
-def test_a_box_of_the_pair_page_is_searched_with() -> None:
-    def seen(number: int) -> Seen:
-        rejected = (Rejected(7, (5, 6, 7, 8), "size", "small", None),)
-        return Seen(
-            SeenPhoto(number, f"{number}.jpg", 0, 90, 90), ((1, 2, 30, 40), (3, 4, 50, 60)), rejected, {}, False
-        )
+def seen(number: int) -> Seen:
+    """Return a side of the Pair page."""
+    rejected = (Rejected(7, (5, 6, 7, 8), "size", "small", None),)
+    return Seen(SeenPhoto(number, f"{number}.jpg", 0, 90, 90), ((1, 2, 30, 40), (3, 4, 50, 60)), rejected, {}, False)
 
+
+def test_a_verdict_of_the_pair_page_is_on_the_pair_that_the_browser_means() -> None:
+    shown = PairOnScreen(seen(4), seen(9), None)  # type: ignore[arg-type]
+    query, key = {"photo": 4, "box": [3, 4, 50, 60]}, {"photo": 9, "box": [1, 2, 30, 40]}
+    assert sides_named(shown, 1, 0, [query, key]) == ((4, (3, 4, 50, 60)), (9, (1, 2, 30, 40)))
+    assert sides_named(shown, 1, 0, [query, {**key, "photo": 8}]) is None  # another neighbour came on screen
+    assert sides_named(shown, 0, 0, [query, key]) is None  # other settings gave the index to another RoI
+    assert sides_named(shown, 1, 2, [query, key]) is None
+    assert sides_named(shown, -1, 0, [query, key]) is None
+    assert sides_named(shown, 1, 0, None) is None
+
+
+def test_a_box_of_the_pair_page_is_searched_with() -> None:
     shown = PairOnScreen(seen(4), seen(9), None)  # type: ignore[arg-type]
     for name, asked in (
         ("q1", {"q": "4", "box": "3-4-50-60"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browser.component_harness import NEIGHBOR_BOXES, QUERY_BOXES
 from tests.browser.harness_page import centre, expect_log, log, numbers, runs, show
 
 
@@ -124,14 +125,15 @@ def test_a_rejected_box_says_why_and_what_would_have_kept_it(window: Page, harne
 def test_verdicts_are_reported_and_taken_back(window: Page, harness: str) -> None:
     view = show(window, harness)
     wrong = view.locator("tbody tr").nth(1).locator(".verdict.wrong")
-    first = ["verdict", {"rank": 2, "q": 0, "k": 0, "verdict": "wrong"}]
+    sides = [{"photo": 12, "box": QUERY_BOXES[0]}, {"photo": 31, "box": NEIGHBOR_BOXES[0]}]
+    first = ["verdict", {"rank": 2, "q": 0, "k": 0, "sides": sides, "verdict": "wrong"}]
     wrong.focus()
     window.keyboard.press("Enter")
     expect_log(window, first)
     expect(wrong).to_have_attribute("aria-pressed", "true")
     expect(wrong).to_be_focused()  # an answer from the server does not take the keyboard away
     wrong.click()
-    expect_log(window, first, ["verdict", {"rank": 2, "q": 0, "k": 0, "verdict": None}])
+    expect_log(window, first, ["verdict", {"rank": 2, "q": 0, "k": 0, "sides": sides, "verdict": None}])
     expect(wrong).to_have_attribute("aria-pressed", "false")
 
 
@@ -161,7 +163,8 @@ def test_keys(window: Page, harness: str) -> None:
     pick = ["pick", {"q": 2, "k": 3, "roi": None}]
     expect_log(window, ["step", 1], ["neighbor", 1], pick)
     window.keyboard.press("g")
-    verdict = ["verdict", {"rank": 1, "q": 2, "k": 3, "verdict": "good"}]
+    sides = [{"photo": 12, "box": QUERY_BOXES[2]}, {"photo": 31, "box": NEIGHBOR_BOXES[3]}]
+    verdict = ["verdict", {"rank": 1, "q": 2, "k": 3, "sides": sides, "verdict": "good"}]
     expect_log(window, ["step", 1], ["neighbor", 1], pick, verdict)
     window.keyboard.down("h")
     expect(view.locator(".box-layer").first).to_be_hidden()

@@ -121,7 +121,7 @@ def test_matches_are_judged_and_tagged_by_keyboard_and_lead_to_their_pair(
     pairs = [(m.query_roi_id, m.key_roi_id) for m in matches_at(workspace.store, mined.id, keys)]
     go(page, f"{address}/matches?by=Inconsistent+first", ".match")
     cards = page.locator(".match")
-    assert cards.nth(0).get_attribute("data-id") == str(keys[0])
+    assert cards.nth(0).get_attribute("data-id") == f"{mined.id}-{keys[0]}"
     cards.nth(0).focus()
     page.keyboard.press("x")
     page.keyboard.press("ArrowRight")
@@ -133,7 +133,7 @@ def test_matches_are_judged_and_tagged_by_keyboard_and_lead_to_their_pair(
     expect(page.locator(".badge.tag")).to_have_text("text x g i")
     expect(page.locator(".card.wrong")).to_have_count(1)
     expect(page.locator(".card.good")).to_have_count(1)
-    expect(page.locator(".match:focus")).to_have_attribute("data-id", str(keys[2]))
+    expect(page.locator(".match:focus")).to_have_attribute("data-id", f"{mined.id}-{keys[2]}")
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and len(verdicts_on(workspace.store, pairs, author())) < 2:
         page.wait_for_timeout(200)

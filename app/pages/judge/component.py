@@ -26,7 +26,7 @@ class JudgedSide(Picture):
 
 
 class PairToJudge(TypedDict):
-    """A pair: its place in the sample, and its key."""
+    """A pair: its place in the sample, and its name: the set and the key."""
 
     at: int
     id: str

@@ -15,7 +15,7 @@ export interface JudgedSide {
 }
 
 /**
- * A pair: its place in the sample, and its key.
+ * A pair: its place in the sample, and its name: the set and the key.
  */
 export interface PairToJudge {
   at: number;

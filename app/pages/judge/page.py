@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import streamlit as st
@@ -12,6 +12,7 @@ from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.forms import choice_in_url
 from orl_explorer.app.pages.judge.component import LETTERS, JudgedSide, JudgePayload, PairToJudge, judge_view
 from orl_explorer.app.pages.judge.results import show_results
+from orl_explorer.app.pages.matches.names import name_of, named_pairs
 from orl_explorer.app.pages.matches.page import orders_or_wait
 from orl_explorer.app.pages.picture import picture
 from orl_explorer.app.pages.shell import Place
@@ -20,6 +21,7 @@ from orl_explorer.db.lost import StateNow, states_now
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
 from orl_explorer.db.sets.pairs import matches_at
+from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.db.store import Store
 from orl_explorer.train.mining.judging import MOST, Draw, PairSample, sample_keys
 from orl_explorer.train.mining.orders import PairOrders
@@ -117,6 +119,8 @@ def _controls(found: PairOrders, *, judging: bool) -> tuple[PairSample, bool]:
 
 def _judge(place: Place, mined: CorrespondenceSet, sample: PairSample, keys: np.ndarray, again: bool) -> None:
     """Draw the view. Keys rerun only this fragment."""
+    if set_by_id(place.workspace.store, mined.id) is None:
+        st.rerun()  # the set was deleted: update the pickers
     named = f"{mined.id}-{sample}-{author()}"
     if st.session_state.get("judging") != named:
         st.session_state["judging"], st.session_state["judging_at"] = named, None
@@ -133,7 +137,7 @@ def _judge(place: Place, mined: CorrespondenceSet, sample: PairSample, keys: np.
         "can_judge": not shell.read_only(),
         "answered": st.session_state.get("verdicts_answered", 0),
     }
-    judge_view(payload, key="judge", on_mark=partial(_on_mark, mined.id, keys), on_look=_on_look)
+    judge_view(payload, key="judge", on_mark=_on_mark, on_look=_on_look)
 
 
 def own_verdicts(place: Place, mined: CorrespondenceSet, keys: np.ndarray) -> str:
@@ -165,7 +169,7 @@ def _pairs(place: Place, mined: CorrespondenceSet, keys: np.ndarray, places: lis
     return [
         {
             "at": at,
-            "id": str(pair.key),
+            "id": name_of(mined.id, pair.key),
             "query": _side(pair.query, pair.query_box, lost.get(pair.query.id)),
             "key": _side(pair.neighbor, pair.key_box, lost.get(pair.neighbor.id)),
         }
@@ -195,21 +199,20 @@ def _go_to(at: object) -> None:
         st.session_state["judging_at"] = at
 
 
-def _on_mark(set_id: int, keys: np.ndarray) -> None:
+def _on_mark() -> None:
     said = st.session_state["judge"].mark
     if isinstance(said, dict) and not shell.read_only():
-        keep_verdicts(set_id, keys, said.get("verdicts"))
+        keep_verdicts(said.get("verdicts"))
         _go_to(said.get("at"))
         if isinstance(said.get("n"), int):
             st.session_state["verdicts_answered"] = said["n"]
 
 
-def keep_verdicts(set_id: int, keys: np.ndarray, verdicts: object) -> None:
-    """Store verdicts on pairs of the sample, by the text of their key. Others, and invalid verdicts, are ignored."""
+def keep_verdicts(verdicts: object) -> None:
+    """Store verdicts on pairs by name, of whatever set and sample was on screen. Invalid ones are ignored."""
     judged = verdicts if isinstance(verdicts, dict) else {}
-    wanted = np.array([key for key in keys.tolist() if str(key) in judged], np.int64)
     store, who = shell.workspace().store, author()
-    for pair in matches_at(store, set_id, wanted):
-        verdict = judged[str(pair.key)]
+    for name, pair in named_pairs(judged).items():
+        verdict = judged[name]
         if verdict in LETTERS:
             judge_pair(store, pair.query_roi_id, pair.key_roi_id, verdict, who)

@@ -28,7 +28,7 @@ class CardSide(TypedDict):
 
 
 class Card(TypedDict):
-    """One match. ``id``: its key; ``margin`` and ``cycle``: null if not measured."""
+    """One match. ``id``: its set and its key; ``margin`` and ``cycle``: null if not measured."""
 
     id: str
     query: CardSide

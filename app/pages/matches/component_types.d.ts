@@ -12,7 +12,7 @@ export interface CardSide {
 }
 
 /**
- * One match. `id`: its key; `margin` and `cycle`: null if not measured.
+ * One match. `id`: its set and its key; `margin` and `cycle`: null if not measured.
  */
 export interface Card {
   id: string;

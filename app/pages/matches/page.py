@@ -12,6 +12,7 @@ from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.matches.component import Card, CardSide, match_grid
+from orl_explorer.app.pages.matches.names import name_of, named_pairs
 from orl_explorer.app.pages.pace import told
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
@@ -144,9 +145,9 @@ def show_matches(
     place: Place, dataset: Dataset, mined: CorrespondenceSet, matches: list[ListedPair], saved_as: Figure
 ) -> None:
     """Draw pairs of a set as cards that can be opened, judged and tagged."""
-    st.session_state["matches_of"] = mined.id  # for the callbacks, which get only keys
+    st.session_state["matches_of"] = mined.id  # for the callbacks, which get only names
     match_grid(
-        _cards(place, matches),
+        _cards(place, mined, matches),
         key="match-grid",
         on_open=_open,
         on_search=_search,
@@ -290,13 +291,13 @@ def _page_number(found: PairOrders, rows: np.ndarray, order: MatchOrder) -> int:
     return min(max(1, int(number or 1)), pages)
 
 
-def _cards(place: Place, matches: list[ListedPair]) -> list[Card]:
+def _cards(place: Place, mined: CorrespondenceSet, matches: list[ListedPair]) -> list[Card]:
     store, rois = place.workspace.store, [(m.query_roi_id, m.key_roi_id) for m in matches]
     verdicts, tags = verdicts_on(store, rois, author()), tags_of_pairs(store, rois)
     lost = states_now(store, {image.id for match in matches for image in (match.query, match.neighbor)})
     return [
         {
-            "id": str(match.key),
+            "id": name_of(mined.id, match.key),
             "query": _side(match.query, match.query_box, lost),
             "key": _side(match.neighbor, match.key_box, lost),
             "neighbor_rank": match.neighbor_rank,
@@ -335,22 +336,16 @@ def _clear() -> None:
 
 
 def _open() -> None:
-    found = named_matches([st.session_state["match-grid"].open])
-    for match in found.values():
-        shell.open_page("pair", **pair_query(shell.workspace().store, st.session_state["matches_of"], match))
+    on_screen = st.session_state["matches_of"]
+    for match in named_pairs([st.session_state["match-grid"].open], on_screen).values():
+        shell.open_page("pair", **pair_query(shell.workspace().store, on_screen, match))
 
 
 def _search() -> None:
     said = st.session_state["match-grid"].search
-    for match in named_matches([said.get("id")] if isinstance(said, dict) else []).values():
+    named = [said.get("id")] if isinstance(said, dict) else []
+    for match in named_pairs(named, st.session_state["matches_of"]).values():
         shell.open_page("search", q=str(match.query.id), box="-".join(map(str, match.query_box)))
-
-
-def named_matches(names: Iterable[object]) -> dict[str, ListedPair]:
-    """Return matches of the set on screen by the names of their cards. A card is named by its match's key."""
-    keys = sorted({int(name) for name in names if isinstance(name, str) and name.isdecimal() and len(name) < 19})
-    found = matches_at(shell.workspace().store, st.session_state["matches_of"], np.array(keys, np.int64))
-    return {str(match.key): match for match in found}
 
 
 def pair_query(store: Store, set_id: int, match: ListedPair) -> dict[str, str]:
@@ -369,11 +364,11 @@ def _on_mark() -> None:
 
 
 def mark_pairs(verdicts: object, tags: object) -> None:
-    """Store verdicts and tags of matches, by the names of their cards. Invalid ones are ignored."""
+    """Store verdicts and tags of pairs by name, of whatever set was on screen. Invalid ones are ignored."""
     store, who = shell.workspace().store, author()
     judged = verdicts if isinstance(verdicts, dict) else {}
     tagged = [said for said in tags if isinstance(said, dict)] if isinstance(tags, list) else []
-    found = named_matches([*judged, *(said.get("id") for said in tagged)])
+    found = named_pairs([*judged, *(said.get("id") for said in tagged)])
     for name, verdict in judged.items():
         if name in found and verdict in (None, "good", "wrong", "interesting"):
             judge_pair(store, found[name].query_roi_id, found[name].key_roi_id, verdict, who)

@@ -9,7 +9,8 @@ what the server must know:
   an ``explorer.pair.RoiName``, or ``None``;
 * ``match``: ``{"rank", "q", "k", "n"}``: a neighbour, and the pair to select there;
 * ``search``: ``{"roi", "n"}``: the box to search the set with, or ``None`` for the query photo;
-* ``verdict``: ``{"rank", "q", "k", "verdict", "n"}``; ``verdict`` is ``None`` if it was removed.
+* ``verdict``: ``{"rank", "q", "k", "sides", "verdict", "n"}``; ``verdict`` is ``None`` if it was removed. ``sides``:
+  photo and box of both, ``{"photo", "box"}``, by which the page knows whether it still shows this pair.
 
 It writes layers and threshold to the URL itself (``layers``, ``cos``), and removes empty parameters from it.
 """

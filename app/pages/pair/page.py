@@ -11,6 +11,7 @@ import streamlit as st
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.pair import Asked, MissingWork, PairName, RoiName, Seen, look
 from orl_explorer.app.explorer.preview import PreviewSubject
+from orl_explorer.app.explorer.rejections import PlainBox
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.explore.page import current_order
 from orl_explorer.app.pages.forms import settings_described
@@ -32,6 +33,7 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import differences
 from orl_explorer.train.words import plural
 
+PairOfBoxes = tuple[tuple[int, PlainBox], tuple[int, PlainBox]]  # of both sides, the id of the photo, and the box
 UNNOTICED = 8  # boxes that are embedded without a spinner
 
 
@@ -263,17 +265,26 @@ def _on_pick() -> None:
     _go(pair=str(PairName(q, k)) if isinstance(q, int) and isinstance(k, int) else "", roi=str(roi) if roi else "")
 
 
+def sides_named(shown: PairOnScreen, q: int, k: int, said: object) -> PairOfBoxes | None:
+    """Return both sides of a pair on screen by the indices of its RoIs. None if the browser means another pair."""
+    if not (0 <= q < len(shown.query.boxes) and 0 <= k < len(shown.key.boxes)):
+        return None
+    sides = (shown.query.photo.id, shown.query.boxes[q]), (shown.key.photo.id, shown.key.boxes[k])
+    meant = [{"photo": photo, "box": list(box)} for photo, box in sides]
+    return sides if said == meant else None
+
+
 def _on_verdict() -> None:
     given = st.session_state["pair"].verdict or {}
     shown: PairOnScreen | None = st.session_state.get("shown")
     q, k = given.get("q"), given.get("k")
     if shell.read_only() or shown is None or not isinstance(q, int) or not isinstance(k, int):
         return
-    if not (0 <= q < len(shown.query.boxes) and 0 <= k < len(shown.key.boxes)):
-        return
     verdict = given.get("verdict")
     if verdict not in (None, "good", "wrong", "interesting"):
         return
-    sides = (shown.query.photo.id, shown.query.boxes[q]), (shown.key.photo.id, shown.key.boxes[k])
+    if not (sides := sides_named(shown, q, k, given.get("sides"))):
+        st.toast("Another pair came on screen meanwhile, so this verdict was not stored. Judge the pair again.")
+        return
     if not judge(shell.workspace().store, *sides, verdict, author()):
         st.toast("You can judge only pairs of a saved set. Regenerate with these settings first.")

@@ -274,7 +274,13 @@ export class PairView extends Looking {
     pair.verdict = pair.verdict === verdict ? null : verdict; // until new data arrives
     this.highlight();
     const { rank, q, k } = pair;
-    this.send("verdict", numbered({ rank, q, k, verdict: pair.verdict }));
+    const { query, neighbor } = this.data;
+    // The photos and boxes name the pair: by the time the server hears this, it may show another one.
+    const sides = [
+      { photo: query.id, box: query.boxes[q] },
+      { photo: neighbor.id, box: neighbor.boxes[k] },
+    ];
+    this.send("verdict", numbered({ rank, q, k, sides, verdict: pair.verdict }));
   }
 
   /** @param {number} rank */
