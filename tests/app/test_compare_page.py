@@ -71,6 +71,7 @@ def test_pairs_of_a_query_are_kept_lost_or_new(two: Workspace, show: Show) -> No
     at = show("compare", q="3", a="demo-starter", b="other", iou="equal")
     assert not at.exception
     sent = component(at)
+    assert sent["place"] == {"data": "demo", "a": "demo-starter", "b": "other", "iou": "equal", "q": "3"}
     first, second = (find_set(two.store, name) for name in ("demo-starter", "other"))
     assert first is not None and second is not None
     near = sent["neighbor"]

@@ -130,6 +130,12 @@ def _pick_two(
     return by_name.get(a, older), by_name.get(b, newer), SAME.get(least, 50)
 
 
+def _link(two: Two, image: Image) -> dict[str, str]:
+    """Return the URL parameters of a permanent link. Both sets are found in the list of their dataset."""
+    least = next(str(label) for label, percent in SAME.items() if percent == two.percent)
+    return {"data": two.dataset.name, "a": two.first.name, "b": two.second.name, "iou": least, "q": str(image.id)}
+
+
 def _counterpart(found: list[CorrespondenceSet], own: CorrespondenceSet) -> CorrespondenceSet:
     """Return the default set to compare with: the newest other set, preferably by the same encoder."""
     others = [s for s in found if s.id != own.id]
@@ -205,7 +211,7 @@ def _query(two: Two) -> None:
     tell_lost(store, image, current.image)
     st.markdown(f"**{shell.escape(image.path)}** · {_counts(query)}")
     pair_compare(
-        payload(query, st.query_params.get("mark", ""), ahead[0] if ahead else None),
+        payload(query, st.query_params.get("mark", ""), ahead[0] if ahead else None, _link(two, image)),
         key="compare",
         on_neighbor=_to_neighbor,
         on_step=_to_query,

@@ -53,8 +53,8 @@ class ComparedQuery:
         return pairs_overlap([pair for some in self.pairs.values() for pair in some])
 
 
-def payload(query: ComparedQuery, selected: str, following: Image | None) -> ComparePayload:
-    """Return the data of the view. selected: id of the selected pair, from the URL."""
+def payload(query: ComparedQuery, selected: str, following: Image | None, place: dict[str, str]) -> ComparePayload:
+    """Return the data of the view. selected: id of the selected pair, from the URL. place: see ComparePayload."""
     current = query.current.image
     pairs = query.pairs.get(current.id, [])
     ids = [f"{row.query_roi_id}-{row.key_roi_id}" for row in map(_drawn, pairs)]
@@ -65,7 +65,7 @@ def payload(query: ComparedQuery, selected: str, following: Image | None) -> Com
         "panes": (one, other),
         "rows": [_row(pair, id_, number) for number, (pair, id_) in enumerate(zip(pairs, ids, strict=True), 1)],
         "selected": selected if selected in ids else None,
-        "place": {name: mined.name for name, mined in zip("ab", query.sets, strict=True)} | {"q": str(query.image.id)},
+        "place": place,
         "caption": _caption(query),
         "crop_url": picture_urls().any_crop,
         "prefetch": [picture_urls().photo(following.id, following.mtime_ns)] if following else [],
