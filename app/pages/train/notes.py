@@ -15,7 +15,8 @@ def shown_notes(run: Run) -> None:
     """Draw what people say of a run."""
     badges = " ".join(f":gray-badge[{shell.escape(tag)}]" for tag in run.tags)
     if badges or run.note:
-        st.markdown("  \n".join(part for part in (badges, shell.escape(run.note).replace("\n", "  \n")) if part))
+        lines = map(shell.escape, run.note.splitlines())  # line by line: it would make line feeds visible
+        st.markdown("  \n".join(filter(None, (badges, *lines))))
 
 
 def notes_input(opened: Workspace, run: Run) -> None:
@@ -26,10 +27,13 @@ def notes_input(opened: Workspace, run: Run) -> None:
         shell.set_widget(tags, run.tags)
         known = sorted({tag for each in runs(opened.store) for tag in each.tags})
         ours = (opened, run.id)
-        st.text_area("Note", key=note, max_chars=LONGEST_NOTE, on_change=_keep, args=ours)
-        st.multiselect("Tags", known, key=tags, accept_new_options=True, on_change=_keep, args=ours)
+        st.text_area("Note", key=note, max_chars=LONGEST_NOTE, on_change=_keep_note, args=ours)
+        st.multiselect("Tags", known, key=tags, accept_new_options=True, on_change=_keep_tags, args=ours)
 
 
-def _keep(opened: Workspace, run_id: int) -> None:
+def _keep_note(opened: Workspace, run_id: int) -> None:
     shell.attempt(note_run, opened.store, run_id, st.session_state[f"note-{run_id}"])
+
+
+def _keep_tags(opened: Workspace, run_id: int) -> None:
     shell.attempt(tag_run, opened.store, run_id, st.session_state[f"tags-{run_id}"])
