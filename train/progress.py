@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TypeVar
 
 PATIENCE = 0.2  # seconds
+TRAINING = "Training"  # the phase of a run that counts steps; others count photos, files or the like
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer.machine import Gpu, read_gpus, usage
-from orl_explorer.app.pages.train import history
+from orl_explorer.app.pages.train import history, monitor
 from orl_explorer.app.pages.train.curves import curves_payload
 from orl_explorer.app.pages.train.probes import some_of
 from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import Encoder, Run, now
-from orl_explorer.db.people.notes import tag_run
+from orl_explorer.db.people.notes import note_run, tag_run
 from orl_explorer.db.runs.probes import Probe, keep_probes
 from orl_explorer.db.runs.runs import add_metrics, add_run, find_run, update_run
 from orl_explorer.db.sets.read import find_set
@@ -309,6 +311,24 @@ def test_a_run_shows_the_command_that_repeats_it_and_where_it_ran(here: Workspac
     assert facts["torch"] == torch.__version__.split("+")[0]
 
 
+def test_the_time_left_is_told_while_steps_are_counted_and_not_while_photos_are(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, str]] = []
+    column = SimpleNamespace(metric=lambda *shown: drawn.append(shown))
+    monkeypatch.setattr("orl_explorer.app.pages.train.monitor.st.columns", lambda count: [column] * count)
+    run = find_run(here.store, trained(here, "first", "running"))
+    assert run is not None
+    run.progress = 3
+    thinned = SimpleNamespace(step=np.array([3]), mean=np.array([4.0]))
+    for phase, told in (("Training", ["6 s"]), ("Embedding photos", [])):
+        run.phase = phase
+        drawn.clear()
+        monitor._numbers(here, run, {"images_per_second": thinned})  # type: ignore[dict-item]
+        assert ("Photos/s", "4.0") in drawn
+        assert [value for label, value in drawn if label == "Time left"] == told
+
+
 def test_people_note_and_tag_runs_and_find_them_by_tag(here: Workspace, show: Show) -> None:
     first, second = trained(here, "first"), trained(here, "second")
     at = show("train", run=str(first))
@@ -318,6 +338,13 @@ def test_people_note_and_tag_runs_and_find_them_by_tag(here: Workspace, show: Sh
     assert kept is not None
     assert (kept.note, kept.tags) == ("Worse than *BYOL*", ["again", "paper"])
     assert any(r"Worse than \*BYOL\*" in markdown.value for markdown in at.markdown)
+    tag_run(here.store, first, ["again", "by bob", "paper"])  # while Ann has the page open
+    at.text_area[0].set_value("Worse than *BYOL*\nby 2 %").run()
+    kept = find_run(here.store, first)
+    assert kept is not None
+    assert (kept.note, kept.tags) == ("Worse than *BYOL*\nby 2 %", ["again", "by bob", "paper"])
+    assert any("Worse than \\*BYOL\\*  \nby 2 %" in markdown.value for markdown in at.markdown)
+    note_run(here.store, first, "Worse than *BYOL*")
     tag_run(here.store, second, ["kept"])
     assert show("train", view="runs", tag="paper").dataframe[0].value["makes"].tolist() == ["first"]  # a saved link
     table = show("train", view="runs", run_tag="paper").dataframe[0].value

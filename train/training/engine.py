@@ -22,7 +22,7 @@ from orl_explorer.orl.method import Method
 from orl_explorer.orl.schedules import learning_rate, scaled_rate
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.pools import drawn_batches
-from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.progress import TRAINING, Progress, Stopped
 from orl_explorer.train.training.alarms import Collapse
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
 from orl_explorer.train.training.config import TrainConfig, refuse_uneven
@@ -306,7 +306,7 @@ def _asked_to_stop(progress: Progress, resumed: int = 1, total: int = 0) -> bool
     """Report a step, or the start of the phase, and return whether to stop. The processes must stop together."""
     try:
         if total:
-            progress.phase("Training", total)
+            progress.phase(TRAINING, total)
         progress.advance(resumed)
     except Stopped:
         return True

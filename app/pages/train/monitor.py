@@ -20,6 +20,7 @@ from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.job import settings_of
 from orl_explorer.train.jobs.kinds import makes, run_described, subject_of, trains
 from orl_explorer.train.jobs.launcher import silence
+from orl_explorer.train.progress import TRAINING
 from orl_explorer.train.training.alarms import COLLAPSE, too_short
 from orl_explorer.train.workspace import Workspace
 
@@ -129,7 +130,7 @@ def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
     if "images_per_second" in found:
         rate = _recent(found["images_per_second"])
         shown.append(("Photos/s", f"{rate:.1f}"))
-        if run.status == "running" and run.progress:
+        if run.status == "running" and run.phase == TRAINING and run.progress:
             left = (run.total - run.progress) * run.params["config"]["batch_size"] / rate
             shown.append(("Time left", duration(left)))
     if "knn_accuracy" in found:
