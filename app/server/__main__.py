@@ -29,6 +29,8 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
     with contextlib.suppress(OSError):  # standard error is closed
         if is_alone():  # else the process that watches the servers says it, once
             os.write(2, f"{STOPPED}\n".encode())
+    if making := sys.modules.get("orl_explorer.train.mining.making"):  # else there are no temporary folders
+        making.remove_temporary()
     os._exit(128 + number)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,3 +64,34 @@ def test_commands_that_look_work_on_a_read_only_disk(here: Workspace, monkeypatc
     for group in ("datasets", "encoders", "runs", "evaluations", "actions"):
         assert orl(group).returncode == 0
     assert not (here.path / "orl.sqlite-wal").exists()
+
+
+STOPPED_SERVER = """
+import os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+from orl_explorer.app.server.__main__ import _leave
+from orl_explorer.train.mining.making import cache_folder
+signal.signal(signal.SIGTERM, _leave)
+home = Path(sys.argv[1])
+workspace = SimpleNamespace(store=SimpleNamespace(read_only=True), path=home)
+folder = cache_folder(workspace, home / "matches" / "1", usable=False)
+folder.mkdir(parents=True)
+(folder / "order.npy").write_bytes(b"1")
+print(folder, flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_server_that_is_stopped_leaves_no_temporary_files(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_SERVER, str(tmp_path / "home")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        check=False,
+    )
+    assert done.returncode == 128 + 15
+    assert done.stdout.startswith(str(tmp_path / "tmp" / "orl-cache-"))
+    assert list((tmp_path / "tmp").iterdir()) == []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -80,6 +80,8 @@ class Making:
 
 _MAKING: dict[Path, Making] = {}
 _LOCK = threading.Lock()
+_ELSEWHERE: dict[Path, tempfile.TemporaryDirectory[str]] = {}  # of read-only workspaces, by their folder
+_ELSEWHERE_LOCK = threading.Lock()
 
 
 def making(folder: Path, total: int, make: Callable[[MakingReport], str | None]) -> Making:
@@ -146,6 +148,14 @@ def cache_folder(workspace: Workspace, kept: Path, *, usable: bool) -> Path:
     return Path(_elsewhere(workspace.path).name) / kept.relative_to(workspace.path)
 
 
-@cache
-def _elsewhere(_: Path) -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="orl-cache-")
+def remove_temporary() -> None:
+    """Remove the temporary folders, in a process that ends without Python's own clean-up."""
+    for folder in list(_ELSEWHERE.values()):
+        shutil.rmtree(folder.name, ignore_errors=True)  # another thread may be writing
+
+
+def _elsewhere(workspace: Path) -> tempfile.TemporaryDirectory[str]:
+    with _ELSEWHERE_LOCK:
+        if workspace not in _ELSEWHERE:
+            _ELSEWHERE[workspace] = tempfile.TemporaryDirectory(prefix="orl-cache-")
+        return _ELSEWHERE[workspace]
