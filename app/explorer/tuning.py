@@ -20,7 +20,7 @@ from orl_explorer.db.models import Image
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.proposals import proposal_methods
 from orl_explorer.db.sets import write
-from orl_explorer.db.sets.read import set_by_id
+from orl_explorer.db.sets.read import set_by_id, set_rows_of
 from orl_explorer.orl.measure.quality import Measures, Mined
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
@@ -156,7 +156,9 @@ class Tuner:
             mined = saved(self.subject.workspace, self.subject.mined, self._trial.sample)
             measures = _with_mean(mined, self._trial.measure(self.own.neighbors, mined))
             rois = int(mined.mined[mined.image_of].sum())
-            counts = {"kept": rois, "fallback": 0}
+            rows = set_rows_of(self.subject.workspace.store, self.subject.mined.id, self.queries.tolist())
+            fallback = sum(row.fallback for row in rows.values())  # each has one RoI, the fall-back box
+            counts = {"kept": rois - fallback, "fallback": fallback}
             if self.proposed(self.own) and not self.unmapped(self.own):
                 judged = self.find(self.own).counts
                 counts = judged if judged["kept"] + judged["fallback"] == rois else counts

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from orl_explorer.app.explorer import tuning
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.preview import PreviewSubject, box_features, encoder_features
-from orl_explorer.app.explorer.tuning import Numbers, tuner
+from orl_explorer.app.explorer.tuning import Numbers, Tuner, tuner
 from orl_explorer.app.pages.tune import regenerate
 from orl_explorer.app.pages.tune.grid import HeatGrid, heat_map
 from orl_explorer.app.pages.tune.measures import OBJECTS, PAIRS, REGIONS
@@ -25,7 +25,7 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.runs import add_run, update_run
-from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.db.sets.read import complete_set_named, set_rows_of
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.progress import Progress
@@ -275,6 +275,19 @@ def test_an_encoder_whose_weights_are_added_later_is_opened_anew(here: Workspace
     assert encoder_features(after.workspace, 1).weights()
     assert tuner(after, 4, 0).subject.encoder.name == "starter"
     assert box_features(after) is not box_features(before)
+
+
+def test_photos_without_a_kept_box_are_counted_for_the_saved_set_too(
+    subject: PreviewSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace().store.session() as session:
+        session.execute(text("UPDATE set_image SET fallback = true WHERE image_id IN (3, 5)"))
+    monkeypatch.setattr(Tuner, "proposed", lambda *_: False)  # so that no filter tells it
+    numbers = Tuner(subject, np.array([2, 3, 4, 5])).saved[1]
+    assert numbers.counts["fallback"] == 2
+    assert numbers.value("fallback") == 0.5
+    rows = set_rows_of(workspace().store, 1, [2, 3, 4, 5])
+    assert numbers.counts["kept"] == sum(row.candidate_count for row in rows.values()) - 2
 
 
 def test_cells_are_kept_and_found_again(subject: PreviewSubject) -> None:
