@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orl_explorer.app.cli.common import Json, Where, out, print_json
+from orl_explorer.app.cli.common import Json, Where, bounded, out, print_json
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.db.marks import Action
 from orl_explorer.db.people.actions import actions
@@ -14,7 +14,9 @@ from orl_explorer.train.workspace import open_to_look
 
 
 def actions_command(
-    limit: Annotated[int, typer.Option(min=1, help="Number of actions to list, the newest ones.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, callback=bounded, help="Number of actions to list, the newest ones.")
+    ] = 50,
     workspace: Where = None,
     json: Json = False,
 ) -> None:

@@ -26,7 +26,16 @@ from orl_explorer.db.runs.runs import ENDED, run_by_id, waits_for_worker
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.workspace import Workspace
 
+LARGEST = 2**31 - 1  # number that every database takes, for ids and limits
+
 out = Terminal()
+
+
+def bounded(value: int) -> int:
+    """Callback of an option: return a number that every database takes. Raises BadParameter for any other."""
+    if abs(value) > LARGEST:
+        raise typer.BadParameter(f"{value} is too large. Use at most {LARGEST}.")
+    return value
 
 
 def print_json(value: Any) -> None:

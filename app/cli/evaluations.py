@@ -13,6 +13,7 @@ from orl_explorer.app.cli.common import (
     On,
     QueueOnly,
     Where,
+    bounded,
     follow_run,
     out,
     pass_on,
@@ -119,7 +120,7 @@ def table_of_encoders(workspace: Where = None, json: Json = False) -> None:
 @evaluations_app.command("show")
 def show_evaluation(
     evaluation_id: Annotated[
-        int, typer.Argument(metavar="ID", help="Number of the evaluation, as in `orl evaluations`.")
+        int, typer.Argument(metavar="ID", callback=bounded, help="Number of the evaluation, as in `orl evaluations`.")
     ],
     workspace: Where = None,
     json: Json = False,

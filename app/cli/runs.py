@@ -15,6 +15,7 @@ from orl_explorer.app.cli.common import (
     On,
     QueueOnly,
     Where,
+    bounded,
     follow_run,
     how_it_ended,
     out,
@@ -36,7 +37,7 @@ from orl_explorer.train.jobs.trackers import TITLES, TrackerName, cannot_send, r
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace, open_to_look, open_workspace
 
-RunId = Annotated[int, typer.Argument(metavar="ID", help="Number of the run, as in `orl runs`.")]
+RunId = Annotated[int, typer.Argument(metavar="ID", callback=bounded, help="Number of the run, as in `orl runs`.")]
 
 runs_app = typer.Typer(help="List, show, note, tag, stop and resume runs.", invoke_without_command=True)
 

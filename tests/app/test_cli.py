@@ -19,6 +19,8 @@ from PIL import Image
 from orl_explorer.train.workspace import Workspace
 from tests.shell import orl, refused
 
+HUGE = "99999999999999999999"  # more than a database takes
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("runs_in_process")]
 
 COMMANDS = [
@@ -173,6 +175,14 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
         (["pretrain", "--dataset", "demo", "--set", "epochs=many"], "Invalid value for epochs: many. Use 1 to 100000."),
         (["encoders", "add", "nothing", "--name", "n"], "'nothing' is not an encoder"),
         (["runs", "show", "77"], "There is no run 77"),
+        (["runs", "show", HUGE], f"Invalid value for 'ID': {HUGE} is too large. Use at most 2147483647."),
+        (["runs", "stop", HUGE], f"Invalid value for 'ID': {HUGE} is too large. Use at most 2147483647."),
+        (["worker", HUGE], f"Invalid value for 'ID': {HUGE} is too large. Use at most 2147483647."),
+        (["evaluations", "show", HUGE], f"Invalid value for 'ID': {HUGE} is too large. Use at most 2147483647."),
+        (
+            ["actions", "--limit", HUGE],
+            f"Invalid value for '--limit': {HUGE} is too large. Use at most 2147483647.",
+        ),
         (["runs", "resume", "1"], "Run 1 is done"),
         (["ingest", "/no/such/folder"], "There is no folder /no/such/folder."),
     ],
