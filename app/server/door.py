@@ -151,7 +151,10 @@ class Door:
 
 def within(there: str) -> str:
     """Return a path of a page of this server; its first page for any other address."""
-    parts = urlsplit(there)
+    try:
+        parts = urlsplit(there)
+    except ValueError:  # a host in brackets that are not closed
+        return under("/")
     outside = parts.scheme or parts.netloc or not there.startswith("/") or "\\" in there or there.startswith("//")
     if outside or not there.startswith(under("/")):
         return under("/")

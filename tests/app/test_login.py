@@ -200,6 +200,7 @@ def test_a_read_only_explorer_writes_no_key(workspace: Workspace) -> None:
         ("//elsewhere.example/", "/"),
         ("/\\elsewhere.example", "/"),
         ("javascript:alert(1)", "/"),
+        ("//[", "/"),
         ("pair", "/"),
         ("/pair?q=1", "/pair?q=1"),
     ],
