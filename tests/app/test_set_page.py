@@ -304,3 +304,13 @@ def test_share_says_what_the_folder_will_hold_before_it_offers_it(here: Workspac
     assert "The folder will hold:\n- 12 photos with 96 pairs" in plain(at)
     assert "No verdicts and no tags." in plain(at)
     assert "`orl share demo-starter --out FOLDER`" in plain(at)
+
+
+def test_a_new_name_with_two_spaces_selects_the_set_that_is_stored(here: Workspace, show: Show) -> None:
+    at = show("sets")
+    at.text_input(key="rename-1").set_value(" my  own set ").run()
+    (rename,) = [button for button in at.button if button.label == "Rename set"]
+    rename.click().run()
+    assert not at.exception
+    assert find_set(here.store, "my own set") is not None
+    assert at.session_state["set"] == "my own set"

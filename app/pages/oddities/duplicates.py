@@ -58,7 +58,9 @@ def show_duplicates(place: Place, dataset: Dataset) -> None:
 def _controls(known: dict[str, Encoder]) -> tuple[Encoder, float]:
     with st.container(horizontal=True, vertical_alignment="bottom", key="duplicates-controls"):
         name = (
-            choice_in_url("Features of", "e", {name: name for name in known}) if len(known) > 1 else next(iter(known))
+            choice_in_url("Features of", "e", {name: shell.escape(name) for name in known})
+            if len(known) > 1
+            else next(iter(known))
         )
         asked = number_of(st.query_params.get("t", ""))
         valid = asked is not None and LEAST <= asked <= 1

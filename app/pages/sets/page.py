@@ -23,7 +23,7 @@ from orl_explorer.db.models import CorrespondenceSet, Encoder
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.runs.runs import LIVE, find_run, runs
 from orl_explorer.db.sets.manage import Dependents, deleted_sets, dependents
-from orl_explorer.db.sets.read import sets
+from orl_explorer.db.sets.read import set_by_id, sets
 from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.quality import is_outdated, kept_measures, quality_of
@@ -220,7 +220,7 @@ def _histogram(mined: CorrespondenceSet) -> None:
 
 def _settings(mined: CorrespondenceSet) -> None:
     different = work.differences_from_paper(mined)
-    with st.expander(f"Settings: {differs(mined) or 'the paper’s'}", icon=":material/settings:"):
+    with st.expander(f"Settings: {shell.escape(differs(mined)) or 'the paper’s'}", icon=":material/settings:"):
         st.dataframe(
             {
                 "setting": [control(MineConfig, name).label for name in mined.params],
@@ -343,8 +343,10 @@ def _pick_row() -> None:
 def _on_rename(set_id: int, name: str) -> None:
     new = str(st.session_state.get(f"rename-{set_id}", "")).strip()
     if attempted(lambda: work.rename(shell.workspace(), name, new)):
-        st.session_state["set"] = new
-        st.toast(f"Renamed to {shell.escape(new)}.", icon=":material/check:")
+        renamed = set_by_id(shell.workspace().store, set_id)
+        stored = renamed.name if renamed is not None else new  # a name has no two spaces in a row
+        st.session_state["set"] = stored
+        st.toast(f"Renamed to {shell.escape(stored)}.", icon=":material/check:")
 
 
 def _on_measure(name: str) -> None:

@@ -60,7 +60,7 @@ def with_encoder(opened: Workspace, encoder: Encoder, dataset: str) -> None:
             st.button("Evaluate encoder …", icon=":material/monitoring:", on_click=_evaluate, args=(encoder.name,))
         if shell.has_page("attention") and encoder.kind != ADAPTED:  # has the maps of the one that it was made from
             before = encoder_by_id(opened.store, learned.encoder_id) if learned else None
-            label = f"Compare attention with {before.name}" if before else "Show attention"
+            label = f"Compare attention with {shell.escape(before.name)}" if before else "Show attention"
             if st.button(label, icon=":material/visibility:", key="to-attention"):
                 st.session_state["encoders"] = [row.name for row in (before, encoder) if row is not None]
                 shell.open_page("attention")
@@ -181,7 +181,7 @@ def _evaluate(encoder: str) -> None:
 
 
 def _mine(opened: Workspace, dataset: str, encoder: Encoder, like: CorrespondenceSet | None) -> None:
-    @st.dialog(f"Mine with {encoder.name}")
+    @st.dialog(f"Mine with {shell.escape(encoder.name)}")
     def ask() -> None:
         start.mine_form(opened, dataset_named(opened.store, dataset), encoder.name, like)
 

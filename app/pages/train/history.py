@@ -71,7 +71,7 @@ def _table(opened: Workspace) -> None:
         return
     with st.container(horizontal=True):
         for run in ticked:
-            label = f"Open run {run.id} · {run.name}"
+            label = f"Open run {run.id} · {shell.escape(run.name)}"
             st.button(
                 label,
                 key=f"open-{run.id}",
@@ -108,7 +108,8 @@ def _filters(every: Sequence[Run]) -> tuple[list[str], list[str], set[str]]:
         if named := [tag for tag in shell.take_former("tag") if tag in tagged]:
             st.session_state["run_tag"] = named
         with last:
-            tags = st.pills("Tag", tagged, selection_mode="multi", key="run_tag", bind="query-params")
+            # Not as pills, which would take a tag for Markdown: an escaped one would be written so into the URL.
+            tags = st.multiselect("Tag", tagged, key="run_tag", bind="query-params", placeholder="any")
     return [kind for kind in there if LABELS.get(kind, kind) in kinds], list(states), set(tags)
 
 
