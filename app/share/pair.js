@@ -107,6 +107,7 @@ class SharedPair extends PairView {
   constructor(root, shared) {
     super(root);
     this.shared = shared;
+    this.turn = 0; // of what is shown
     this.toolbar.save.root.remove(); // it would read the pictures as files, which browsers refuse on disk
     this.toolbar.toggles.rejected.remove();
     const help = new HelpSheet(KEYS.filter(([names]) => !NEEDS_THE_SERVER.includes(names)));
@@ -147,12 +148,16 @@ class SharedPair extends PairView {
 
   /** @param {string | null} roi */
   async show(roi = null) {
+    this.turn += 1;
+    const own = this.turn;
     const asked = { query: numberIn("q", 0), rank: numberIn("nn", 1), pair: address().get("pair"), roi };
-    this.setData(await payloadOf(this.shared, asked));
+    const data = await payloadOf(this.shared, asked);
+    // Quick clicks: the address names another photo by now, or the view was closed.
+    if (own === this.turn && open?.view === this) this.setData(data);
   }
 }
 
-/** @type {SharedPair | null} */
+/** @type {{ view: SharedPair, host: HTMLElement } | null} */
 let open = null;
 const place = el("p", { class: "place note" });
 
@@ -165,19 +170,18 @@ export async function pairPage(shared) {
   }
   const [at, total] = [shared.order.indexOf(query) + 1, shared.order.length];
   place.textContent = at ? `Photo ${at} of ${total}. Keys: ← → photos, ↑ ↓ neighbours, ? all keys.` : "";
-  if (open) {
-    await open.show();
-    return null; // it is on screen
+  if (!open) {
+    const root = el("div", { class: "pair-view" });
+    const host = rooted(shared.styles.pair, root);
+    open = { view: new SharedPair(root, shared), host };
   }
-  const root = el("div", { class: "pair-view" });
-  const host = rooted(shared.styles.pair, root);
-  open = new SharedPair(root, shared);
-  await open.show();
-  return [place, host];
+  const { view, host } = open;
+  await view.show();
+  return host.isConnected ? null : [place, host]; // a quick click may have come before it was on screen
 }
 
 /** Ends the view that is open, with its keys. */
 export function closePair() {
-  open?.destroy();
+  open?.view.destroy();
   open = null;
 }
