@@ -13,8 +13,11 @@ import pytest
 from orl_explorer.app.server.failed import show_failure
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import datasets
+from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.db.sets.write import keep_quality
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.quality import quality_of
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.shell import orl
 
@@ -30,6 +33,15 @@ def test_a_read_only_store_refuses_every_change_itself(here: Workspace) -> None:
     ):
         session.add(Dataset(name="mine", root="/", layout="folder"))
     assert [d.name for d in datasets(here.store)] == ["demo"]
+
+
+def test_a_set_whose_measures_are_old_is_measured_and_not_written(here: Workspace) -> None:
+    kept = dict(complete_set_named(here.store, "demo-starter").quality or {})
+    old = kept | {"revision": kept["revision"] - 1}
+    keep_quality(here.store, complete_set_named(here.store, "demo-starter").id, old)
+    shown = open_workspace(here.path, read_only=True)
+    assert quality_of(shown, "demo-starter") == {k: v for k, v in kept.items() if k not in ("version", "revision")}
+    assert complete_set_named(here.store, "demo-starter").quality == old
 
 
 @pytest.mark.sqlite

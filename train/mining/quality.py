@@ -32,10 +32,11 @@ def quality_of(workspace: Workspace, name: str) -> Measures:
 
 
 def measure_and_keep(store: Store, set_id: int, dataset_id: int) -> Measures:
-    """Measure a set of a dataset as ``measure`` does, and keep the measures with it."""
+    """Measure a set of a dataset as ``measure`` does, and keep the measures with it, if the store can be written."""
     dataset = dataset_by_id(store, dataset_id)
     measures = measure(store, set_id, annotated=dataset.annotation_count > 0)
-    keep_quality(store, set_id, {KEY: VERSION, REVISION: dataset.revision} | measures)
+    if not store.read_only:
+        keep_quality(store, set_id, {KEY: VERSION, REVISION: dataset.revision} | measures)
     return measures
 
 
