@@ -303,7 +303,7 @@ def test_a_run_shows_the_command_that_repeats_it_and_where_it_ran(here: Workspac
     at = show("train", run=str(run_id), show="origin")
     text = "\n".join(markdown.value for markdown in at.markdown)
     assert f"Encoder `starter`: architecture `{starter.architecture}`, weights `{starter.weights_sha256[:12]}`" in text
-    assert "Dataset `demo`: revision 1, photos 12" in text
+    assert "Dataset `demo`: revision 2, photos 12" in text
     assert "Pairs at the start: `abababababab`" in text
     facts = dict(at.dataframe[-1].value.itertuples(index=False))
     assert facts["device"] == "cpu"
