@@ -113,9 +113,10 @@ def test_a_server_that_only_shows_offers_no_choosing_and_no_judging(
     assert not component(show("matches"))["can_judge"]
 
 
-def keys_of(here: Workspace, found: PairOrders, order: MatchOrder) -> list[str]:
-    keys = match_keys(found, match_rows(here, demo_set(here), found, order), 0, 36)
-    return [str(key) for key in keys.tolist()]
+def cards_of(here: Workspace, found: PairOrders, order: MatchOrder) -> list[str]:
+    """The ids of the first cards: the set and the key of a pair."""
+    mined = demo_set(here)
+    return [f"{mined.id}-{key}" for key in match_keys(found, match_rows(here, mined, found, order), 0, 36).tolist()]
 
 
 def test_matches_shows_the_pairs_of_the_set_in_the_order_of_the_url(here: Workspace, show: Show) -> None:
@@ -129,7 +130,7 @@ def test_matches_shows_the_pairs_of_the_set_in_the_order_of_the_url(here: Worksp
     ):
         at = show("matches", by=by)
         assert not at.exception
-        assert [card["id"] for card in component(at)["cards"]] == keys_of(here, found, order)
+        assert [card["id"] for card in component(at)["cards"]] == cards_of(here, found, order)
     values = sorted((p.similarity for i in range(1, 13) for p in pairs_of(here.store, mined.id, i)), reverse=True)
     cards = component(show("matches"))["cards"]
     assert [round(card["similarity"], 5) for card in cards] == [round(v, 5) for v in values[:36]]
@@ -140,7 +141,7 @@ def test_matches_filters_and_says_how_many_are_left(here: Workspace, show: Show)
     found = make_matches(here, mined)
     name = found.names[int(found.category.max())]
     at = show("matches", cat=name)
-    assert [c["id"] for c in component(at)["cards"]] == keys_of(here, found, MatchOrder(category=name))
+    assert [c["id"] for c in component(at)["cards"]] == cards_of(here, found, MatchOrder(category=name))
     total = int((found.category == found.category.max()).sum())
     assert f"**{total:,} of {mined.pair_count:,} pairs**" in words(at)
     at = show("matches", verdict="good")

@@ -23,6 +23,7 @@ from orl_explorer.app.server.downloads import ROUTES, export_url
 from orl_explorer.db.models import CorrespondenceSet, Run
 from orl_explorer.db.people.tags import tag_pair, tag_photos
 from orl_explorer.db.people.verdicts import judge_pair
+from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.manage import dependents
@@ -170,7 +171,8 @@ def test_a_set_that_an_earlier_version_measured_says_so_and_is_measured_again(he
     assert "CorLoc" not in words(at)
     press(at, "Measure now")
     assert "An earlier version" not in words(at)
-    assert demo_set(here).quality == pytest.approx({"version": VERSION} | now)
+    revision = dataset_by_id(here.store, mined.dataset_id).revision
+    assert demo_set(here).quality == pytest.approx({"version": VERSION, "revision": revision} | now)
 
 
 # The route -----------------------------------------------------------------------------------------------
