@@ -252,7 +252,7 @@ def quality_alone(folder: Path) -> tuple[float, float, float]:
     """Return seconds, CPU seconds and peak memory in MB of measuring the first set, in a process of its own."""
     store = open_workspace(folder).store
     began, busy = time.perf_counter(), time.process_time()
-    measure(store, 1, photos.dataset_by_id(store, 1).annotation_count)
+    measure(store, 1, annotated=photos.dataset_by_id(store, 1).annotation_count > 0)
     took = time.perf_counter() - began, time.process_time() - busy
     return *took, most_memory()
 
