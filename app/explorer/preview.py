@@ -284,7 +284,7 @@ class _Sources:
 def _sources(subject: PreviewSubject) -> _Sources:
     precision = MineConfig.of(subject.mined).precision
     roots = subject.folders() if subject.roots is None else subject.roots
-    return _opened_sources(subject.workspace, state_of(subject.encoder), roots, precision)
+    return _opened_sources(subject.workspace, encoder_state(subject.encoder), roots, precision)
 
 
 @lru_cache(maxsize=8)
@@ -304,14 +304,14 @@ def _opened_sources(
     )
 
 
-def state_of(encoder: Encoder) -> EncoderState:
+def encoder_state(encoder: Encoder) -> EncoderState:
     """Return what tells an encoder from what its row was before, to keep things in memory by it."""
     return encoder.id, encoder.kind, encoder.weights_path, encoder.name
 
 
 def encoder_features(workspace: Workspace, encoder_id: int, precision: Precision = "fp32") -> Features:
     """Return the stored features of an encoder, with its network, opened once for each state of its row."""
-    return _opened_features(workspace, state_of(encoder_by_id(workspace.store, encoder_id)), precision)
+    return _opened_features(workspace, encoder_state(encoder_by_id(workspace.store, encoder_id)), precision)
 
 
 @lru_cache(maxsize=8)
@@ -321,7 +321,7 @@ def _opened_features(workspace: Workspace, encoder: EncoderState, precision: Pre
 
 def _set_features(subject: PreviewSubject) -> tuple[np.ndarray, np.ndarray]:
     mined = subject.mined
-    return _features_of(subject.workspace, mined.id, state_of(subject.encoder), MineConfig.of(mined).precision)
+    return _features_of(subject.workspace, mined.id, encoder_state(subject.encoder), MineConfig.of(mined).precision)
 
 
 @lru_cache(maxsize=4)

@@ -302,7 +302,7 @@ def _with_mean(mined: Mined, measures: Measures) -> Measures:
 
 def _tuner(subject: PreviewSubject, queries: np.ndarray) -> Tuner:
     mined, revision = subject.mined, subject.dataset.revision  # it grows when annotations change
-    encoder = preview.state_of(subject.encoder)
+    encoder = preview.encoder_state(subject.encoder)
     return _opened(subject.workspace, mined.id, mined.created_at, encoder, revision, tuple(queries.tolist()))
 
 
