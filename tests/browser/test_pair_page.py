@@ -163,7 +163,7 @@ def test_a_comparison_is_saved_with_both_stages_and_what_the_sets_are(site: str,
     assert "A: correspondence set demo-starter, 96 pairs of 302 RoIs in 12 photos" in said
     assert "Query images/scene-002.jpg; neighbour images/" in said
     assert f"= {kept} in both sets (hidden)" in said
-    assert words[-1].endswith("/compare?q=3&a=demo-starter&b=other")
+    assert words[-1].endswith("/compare?q=3&data=demo&a=demo-starter&b=other&iou=0.5")
     strokes = [node.get("stroke") for node in figure.root.iter(f"{SVG}path")]
     assert "rgb(240, 228, 66)" in strokes  # new pairs
     assert "rgb(86, 180, 233)" not in strokes  # kept ones, which are hidden
