@@ -26,6 +26,20 @@ from orl_explorer.orl.pixels import (
 from tests.orl.drawn import PATCH, STORED, gradient, noise, save_with_orientation
 
 
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The sizes at which photos are decoded, in turn."""
+    sizes: list[tuple[int, int]] = []
+    real = OpenPhoto.stored
+
+    def seen(photo: OpenPhoto, reduce: int = 1) -> Image.Image:
+        sizes.append((image := real(photo, reduce)).size)
+        return image
+
+    monkeypatch.setattr(OpenPhoto, "stored", seen)
+    return sizes
+
+
 def test_a_roi_is_cut_without_margin_and_squashed() -> None:
     picture = Image.new("RGB", (50, 40))
     picture.paste((0, 255, 0), (10, 5, 40, 15))
@@ -73,16 +87,8 @@ def test_crops_are_the_same_however_finely_the_photo_is_decoded(
         assert np.abs(crop.astype(int) - crop_box(shown, np.array(box), size)).mean() < 1.5
 
 
-def test_a_jpeg_is_decoded_no_finer_than_its_crops_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jpeg_is_decoded_no_finer_than_its_crops_need(tmp_path: Path, decoded: list[tuple[int, int]]) -> None:
     path = gradient(tmp_path / "photo.jpg")
-    decoded: list[tuple[int, int]] = []
-    real = OpenPhoto.stored
-
-    def seen(photo: OpenPhoto, reduce: int = 1) -> Image.Image:
-        decoded.append((image := real(photo, reduce)).size)
-        return image
-
-    monkeypatch.setattr(OpenPhoto, "stored", seen)
     for size, box in [(100, (0, 0, 199, 400)), (100, (0, 0, 200, 400)), (40, (0, 0, 400, 320)), (10, (0, 0, 400, 320))]:
         read_crops(path, lambda *_, box=box, size=size: [Crop(box, size)])
     read_crops(path, lambda *_: [Crop((0, 0, 400, 320), 10), Crop((0, 0, 50, 50), 40)])  # the finest need counts
@@ -118,16 +124,8 @@ def test_crops_of_a_photo_that_is_gone_are_refused(tmp_path: Path) -> None:
         read_crops(tmp_path / "gone.jpg", lambda *_: [])
 
 
-def test_a_jpeg_is_decoded_at_a_quarter_where_that_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jpeg_is_decoded_at_a_quarter_where_that_is_enough(tmp_path: Path, decoded: list[tuple[int, int]]) -> None:
     path = gradient(tmp_path / "photo.jpg")
-    decoded: list[tuple[int, int]] = []
-    real = OpenPhoto.stored
-
-    def seen(photo: OpenPhoto, reduce: int = 1) -> Image.Image:
-        decoded.append((image := real(photo, reduce)).size)
-        return image
-
-    monkeypatch.setattr(OpenPhoto, "stored", seen)
     read_crops(path, lambda *_: [Crop((0, 0, 400, 320), 80)])
     assert decoded == [(160, 120)]
 
