@@ -99,8 +99,7 @@ class MoCo(Method):
         everywhere = gather_rows(images)
         generator = torch.Generator().manual_seed(int(self.seen))  # all processes have seen as many keys
         order = torch.randperm(len(everywhere), generator=generator).to(images.device)
-        shuffled = everywhere[own_rows(order)].contiguous(memory_format=torch.channels_last)
-        maps = self.maps(self.key_backbone, shuffled)
+        maps = self.maps(self.key_backbone, everywhere[own_rows(order)])
         half = maps.dtype in (torch.float16, torch.bfloat16)  # which not all backends of processes send
         return own_rows(gather_rows(maps.float() if half else maps)[order.argsort()]).to(maps.dtype)
 
