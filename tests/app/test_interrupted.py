@@ -85,7 +85,7 @@ def test_an_interrupted_ingest_is_continued(scenes: Path, tmp_path: Path) -> Non
 def test_an_interrupted_training_is_stopped_and_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     opened = open_workspace(tmp_path / "w")
     ingest(opened, scenes, name="demo")
-    little = ["--set", "batch_size=4", "--set", "epochs=500", "--set", "image_size=32"]
+    little = ["--set", "batch_size=4", "--set", "epochs=5000", "--set", "image_size=32"]
     process = begun("pretrain", "--dataset", "demo", "--preset", "small", *little, "--workspace", tmp_path / "w")
     while not (started := runs(opened.store)) or started[0].status != "running":
         time.sleep(0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,38 +75,38 @@ def fit(
     total = loop.total
     if processes.any(_asked_to_stop(progress, loop.step, total)):
         raise Stopped
-    board, collapse, notes = Board(folder, loop.step, processes.first), Collapse(), Notes(processes, read_every)
+    collapse, notes = Collapse(), Notes(processes, read_every)
     source = BatchParts(len(dataset), config, loop.step, processes.rank, processes.size)
     batches = drawn_batches(loader(dataset, config, source, pin_memory=processes.device.type == "cuda"))
     stopping = False
-    while loop.step < total:
-        notes.add(*loop.learn(batches))
-        stopping |= _asked_to_stop(progress)
-        epoch, within = divmod(loop.step, per_epoch)
-        if within and not notes.due:
-            continue
-        due = within == 0 and (epoch % config.checkpoint_every == 0 or loop.step == total)
-        for step, numbers in notes.read(config.batch_size):
-            if not math.isfinite(numbers["loss"]):
-                raise UserError(_not_finite(dataset, config, step - 1, numbers["learning_rate"], progress))
-            if alarm := collapse.seen(numbers["feature_spread"]):
-                progress.log(alarm)
-            if step == epoch * per_epoch:
-                said = f"loss {numbers['loss']:.4f}, learning rate {numbers['learning_rate']:.2e}"
-                progress.log(f"Epoch {epoch} of {config.epochs}: {said}.")
-                for check in checks if processes.first else ():
-                    numbers |= check(method, epoch, step, due)
-            progress.metric(step, numbers)
-            board.write(step, numbers)
-        stopping = processes.any(stopping)
-        if due or stopping:
-            loop.save()
-            board.flush()
-        if stopping:
-            raise Stopped
-        notes.begin()  # the time of checks and checkpoints does not count
+    with closing(Board(folder, loop.step, processes.first)) as board:
+        while loop.step < total:
+            notes.add(*loop.learn(batches))
+            stopping |= _asked_to_stop(progress)
+            epoch, within = divmod(loop.step, per_epoch)
+            if within and not notes.due:
+                continue
+            due = within == 0 and (epoch % config.checkpoint_every == 0 or loop.step == total)
+            for step, numbers in notes.read(config.batch_size):
+                if not math.isfinite(numbers["loss"]):
+                    raise UserError(_not_finite(dataset, config, step - 1, numbers["learning_rate"], progress))
+                if alarm := collapse.seen(numbers["feature_spread"]):
+                    progress.log(alarm)
+                if step == epoch * per_epoch:
+                    said = f"loss {numbers['loss']:.4f}, learning rate {numbers['learning_rate']:.2e}"
+                    progress.log(f"Epoch {epoch} of {config.epochs}: {said}.")
+                    for check in checks if processes.first else ():
+                        numbers |= check(method, epoch, step, due)
+                progress.metric(step, numbers)
+                board.write(step, numbers)
+            stopping = processes.any(stopping)
+            if due or stopping:
+                loop.save()
+                board.flush()
+            if stopping:
+                raise Stopped
+            notes.begin()  # the time of checks and checkpoints does not count
     progress.log(f"Peak memory of this process: {_most_memory(processes.device) / 1e9:.2f} GB.")
-    board.close()
 
 
 class _Loop:

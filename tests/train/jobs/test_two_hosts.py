@@ -62,7 +62,7 @@ class Hosts:
     def start(self, number: int, line: str, log: Path) -> subprocess.Popen:
         """Start a command line on a host."""
         names = f"mount --bind {self.names} /etc/hosts && hostname {HOSTS[number]}"
-        script = f"{names} && cd {ROOT} && exec {line}"
+        script = f"{names} && cd {ROOT} && exec env {line}"
         inside = ["ip", "netns", "exec", self.spaces[number], "unshare", "--uts", "--mount", "sh", "-c", script]
         with log.open("ab") as file:
             self.commands.append(subprocess.Popen(inside, stdout=file, stderr=file, start_new_session=True))

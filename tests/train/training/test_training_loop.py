@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from orl_explorer.db.encoders import find_encoder
@@ -288,6 +289,9 @@ def test_a_loss_that_is_not_finite_is_told_by_its_own_step_however_late_it_is_re
         assert not list((tmp_path / str(steps)).glob("*.pt"))  # nothing that has gone wrong is kept
         assert here["steps"] == (4 if steps is None else 7)
         assert sorted(told.numbers) == [1, 2, 3]
+        events = EventAccumulator(str(tmp_path / str(steps) / "tensorboard"))
+        events.Reload()
+        assert [event.step for event in events.Scalars("loss")] == [1, 2, 3]  # on the disk, though the training failed
     assert said[0] == said[1]
 
 

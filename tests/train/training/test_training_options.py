@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Encoder, Run
@@ -308,8 +309,6 @@ def test_a_run_keeps_how_it_came_about(mined: Workspace, tiny_orl: ORLConfig, ne
 
 
 def test_its_numbers_are_tensorboard_events_too(mined: Workspace, tiny_orl: ORLConfig, new_run: Callable) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     row = learn(mined, tiny_orl.model_copy(update={"backbone": SMALLEST}), new_run, "shown")
     events = EventAccumulator(str(mined.run_folder(row.run_id or 0) / "tensorboard"))
     events.Reload()
