@@ -61,7 +61,8 @@ def gather_photos(
     names = [datasets[learn]] if found.resolve().is_relative_to(folder) or inside == found else []
     if inside not in (None, found):
         tell(f"The photos of {inside} are left out: they may be those of {found}, on which encoders are measured.")
-    apart = {place.resolve() for place in (found, inside) if place is not None}
+    places = [place for place in (found, inside) if place is not None]
+    apart = {*places, *(place.resolve() for place in places)}  # both, as a link may lead there
     apart |= {own} if own.is_relative_to(folder) else set()
     names += [
         ingest(workspace, part).dataset.name for part in _parts(workspace, folder, apart, set()) if any(walk(part))
@@ -79,7 +80,7 @@ def _parts(workspace: Workspace, folder: Path, apart: Collection[Path], seen: se
     if real in seen or any(real.is_relative_to(place) for place in apart):
         return
     seen.add(real)
-    if not any(place.is_relative_to(real) for place in apart):
+    if not any(place.is_relative_to(real) or place.is_relative_to(folder) for place in apart):
         yield folder
         return
     entries = [entry for entry in sorted(folder.iterdir()) if not is_hidden(entry.name)]

@@ -106,6 +106,18 @@ def test_a_workspace_among_the_photos_is_not_trained_on(messy: Path) -> None:
         gather_photos(open_workspace(messy), messy, messy / "sets" / "mine" / "VOC2007")
 
 
+@pytest.mark.parametrize("linked", ["VOCdevkit", "VOCdevkit/VOC2007"])
+def test_links_to_voc_lead_to_the_same_photos(workspace: Workspace, folder: Path, tmp_path: Path, linked: str) -> None:
+    links = tmp_path / "links"
+    (links / linked).parent.mkdir(parents=True, exist_ok=True)
+    (links / linked).symlink_to(folder / linked)
+    (links / "more").symlink_to(folder / "more")
+    subject = gather_photos(workspace, links)
+    train, measured = trained_and_measured(workspace, subject)
+    assert train == {f"scene-{n:03d}.jpg" for n in (0, 1, 2, 3, 4, 5, 10, 11)}
+    assert measured == {f"scene-{n:03d}.jpg" for n in (6, 7, 8, 9)}
+
+
 def test_another_voc_among_the_photos_is_left_out_with_a_word(workspace: Workspace, folder: Path, messy: Path) -> None:
     said: list[str] = []
     subject = gather_photos(workspace, folder, messy / "sets" / "mine" / "VOC2007", said.append)
