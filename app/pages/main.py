@@ -15,7 +15,6 @@ from orl_explorer.app.pages.ingest.page import page as ingest
 from orl_explorer.app.pages.judge.page import page as judge
 from orl_explorer.app.pages.map.page import page as map_
 from orl_explorer.app.pages.matches.page import page as matches
-from orl_explorer.app.pages.oddities.page import near_duplicates_moved
 from orl_explorer.app.pages.oddities.page import page as oddities
 from orl_explorer.app.pages.pair.page import page as pair
 from orl_explorer.app.pages.search.page import page as search
@@ -40,9 +39,6 @@ pages = {
     "oddities": st.Page(
         oddities, title="Oddities", icon=":material/content_copy:", url_path="oddities", visibility="hidden"
     ),
-    "duplicates": st.Page(
-        near_duplicates_moved, title="Near-duplicates", url_path="duplicates", visibility="hidden"
-    ),  # its former address
     "search": st.Page(search, title="Search", icon=":material/image_search:", url_path="search", visibility="hidden"),
     "matches": st.Page(matches, title="Matches", icon=":material/grid_view:", url_path="matches"),
     "judge": st.Page(judge, title="Judge pairs", icon=":material/gavel:", url_path="judge", visibility="hidden"),

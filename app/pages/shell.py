@@ -87,20 +87,6 @@ def as_id(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 12 else None
 
 
-def take_former(name: str) -> list[str]:
-    """Return the values of a URL parameter that has another name today, and remove it: saved links still have it."""
-    values = st.query_params.get_all(name)
-    st.query_params.pop(name, None)
-    return values
-
-
-def take_former_page(name: str, key: str, pages: int) -> None:
-    """Give a pager, by its key, the page that a URL parameter's former name asks for, if there is such a page."""
-    for number in map(as_id, take_former(name)):
-        if number is not None and 1 <= number <= pages:
-            st.session_state[key] = number
-
-
 def drop_from_url(*names: str) -> None:
     """Remove URL parameters, each in a step of its own of the browser's history."""
     st.session_state.setdefault("in_url", {}).update(dict.fromkeys(names, ""))

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from orl_explorer.app.cli import app
 from orl_explorer.app.explorer import duplicates
-from orl_explorer.app.pages.oddities.page import near_duplicates_moved
 from orl_explorer.app.pages.oddities.photos import mark_or_keep
 from orl_explorer.app.server.downloads import ROUTES, duplicates_url
 from orl_explorer.db.encoders import encoder_named
@@ -193,21 +192,6 @@ def test_all_but_one_photo_of_each_group_are_kept_out_by_a_click(here: Workspace
     assert set(tags_of(here.store, others).values()) == {(KEPT_OUT, "twice")}
 
 
-def test_the_former_address_leads_to_near_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[tuple[str, dict[str, str]]] = []
-    monkeypatch.setattr("orl_explorer.app.pages.shell.open_page", lambda name, **asked: opened.append((name, asked)))
-    monkeypatch.setattr("orl_explorer.app.pages.oddities.page.st.query_params", QueryParams())
-    near_duplicates_moved()
-    assert opened == [("oddities", {"t": "0.7", "page": "2", "part": "duplicates"})]
-
-
-class QueryParams(dict[str, str]):
-    """The parameters of an address."""
-
-    def to_dict(self) -> dict[str, str]:
-        return {"t": "0.7", "page": "2"}
-
-
 def test_another_threshold_leads_to_the_first_page(
     here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,13 +201,10 @@ def test_another_threshold_leads_to_the_first_page(
     at.slider(key="duplicates-threshold").set_value(0.64).run()
     assert not at.exception
     assert "**Group 1: " in words(at)
-    at = show("oddities", t=f"{ALIKE}", page="2")  # a link that was saved under the parameter's former name
-    assert "**Group 2: 2 photos**" in words(at)
-    assert "page" not in at.query_params
 
 
 @pytest.mark.parametrize("value", ["", "-1", "x", "99999999999999999999"])
 def test_senseless_parts_and_pages_do_no_harm(here: Workspace, show: Show, value: str) -> None:
-    assert not show("oddities", part=value, t=value, page=value, group=value).exception
+    assert not show("oddities", part=value, t=value, group=value).exception
     for part, page in (("hubs", "hub"), ("edge", "edge"), ("out", "out"), ("pairless", "alone")):
         assert not show("oddities", part=part, **{page: value}).exception

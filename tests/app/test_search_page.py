@@ -115,7 +115,7 @@ def test_a_roi_finds_the_most_similar_ones_of_all_other_photos(here: Workspace, 
     assert [roi["rank"] for roi in results["found"]] == list(range(1, 49))
     assert "is a RoI of the set, by starter." in plain(at)
     assert f"**{len(expected)} of " in plain(at)
-    second = component(show("search", q="3", box=in_url(box), p="2"), 1)["found"]
+    second = component(show("search", q="3", box=in_url(box), hits="2"), 1)["found"]
     assert [roi["id"] for roi in second] == [roi for roi, _ in expected[48:96]]
 
 
@@ -140,23 +140,6 @@ def test_filters_leave_out_what_they_say(here: Workspace, show: Show) -> None:
     assert "No RoI passes these filters. Clear a filter." in plain(at)
     at.button[0].click().run()
     assert len(component(at, 1)["found"]) == 48
-
-
-def test_links_that_were_saved_with_the_parameters_of_matches_lead_to_the_same_results(
-    here: Workspace, show: Show
-) -> None:
-    first = component(show("search", q="3"), 1)["found"]
-    at = show("search", q="3", p="2")
-    assert not at.exception
-    assert component(at, 1)["found"][0]["rank"] == 49
-    assert "p" not in at.query_params
-    category = next(roi["category"] for roi in first if roi["category"])
-    least = first[9]["similarity"]
-    at = show("search", q="3", floor=f"{least - 1e-4:.4f}", cat=category)
-    assert not at.exception
-    found = component(at, 1)["found"]
-    assert [roi["id"] for roi in found] == [roi["id"] for roi in first[:10] if roi["category"] == category]
-    assert not show("search", q="3", floor="7", cat="no such", p="99").exception
 
 
 def test_filters_of_matches_are_none_of_search(here: Workspace) -> None:

@@ -119,7 +119,6 @@ def _actions(dataset: Dataset, ids: list[int], key: str) -> None:
 
 def _groups(place: Place, dataset: Dataset, groups: tuple[DuplicateGroup, ...]) -> None:
     pages = -(-len(groups) // PER_PAGE)
-    shell.take_former_page("page", "group", pages)
     number = st.pagination(pages, key="group", bind="query-params") if pages > 1 else 1
     first = (min(max(1, int(number or 1)), pages) - 1) * PER_PAGE
     out = frozenset(kept_out(place.workspace.store, dataset.id).tolist())

@@ -42,11 +42,6 @@ def page() -> None:
         show_edge(place, place.dataset, place.mined)
 
 
-def near_duplicates_moved() -> None:
-    """Open the part of the page that an address of the former page Near-duplicates means."""
-    shell.open_page("oddities", **{**st.query_params.to_dict(), "part": "duplicates"})
-
-
 def _heading(dataset: Dataset) -> None:
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     left.title(f"Oddities of {shell.escape(dataset.name)}", anchor=False)

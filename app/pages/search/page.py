@@ -10,7 +10,6 @@ from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.searching import Searched, features_of_set, pair_of, searched
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.forms import number_of
 from orl_explorer.app.pages.pace import told
 from orl_explorer.app.pages.search import ask
 from orl_explorer.app.pages.search.example import example_view
@@ -168,18 +167,7 @@ def _wait(subject: PreviewSubject) -> None:
         st.progress(min(1.0, found.done / found.total), text=text)
 
 
-def _follow_saved_link(names: tuple[str, ...]) -> None:
-    """Take the filters of a link that was saved when this page named them as Matches does."""
-    for least in map(number_of, shell.take_former("floor")):
-        if least is not None and -1 <= least <= 1:
-            st.session_state["hit_floor"] = least
-    for category in shell.take_former("cat"):
-        if category in names:
-            st.session_state["hit_cat"] = category
-
-
 def _inputs(query: Query, names: tuple[str, ...]) -> Filters:
-    _follow_saved_link(names)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         least = st.number_input(
             "Similarity at least",
@@ -230,7 +218,6 @@ def _page_number(total: int) -> int:
     pages = -(-total // PER_PAGE)
     if pages <= 1:
         return 1
-    shell.take_former_page("p", "hits", pages)
     number = st.pagination(pages, key="hits", bind="query-params")
     return min(max(1, int(number or 1)), pages)
 

@@ -105,8 +105,6 @@ def _filters(every: Sequence[Run]) -> tuple[list[str], list[str], set[str]]:
         )
     tags: list[str] = []
     if last is not None:
-        if named := [tag for tag in shell.take_former("tag") if tag in tagged]:
-            st.session_state["run_tag"] = named
         with last:
             # Not as pills, which would take a tag for Markdown: an escaped one would be written so into the URL.
             tags = st.multiselect("Tag", tagged, key="run_tag", bind="query-params", placeholder="any")
