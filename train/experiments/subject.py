@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +75,14 @@ def gather_photos(
     return ReproduceSubject(whole, whole.image_count, found, datasets[measure], (learn, measure))
 
 
-def _parts(workspace: Workspace, folder: Path, apart: Collection[Path], seen: set[Path]) -> Iterator[Path]:
-    """Yield the largest folders in which nothing of ``apart`` lies. Photos beside these get a folder of links."""
+def _parts(
+    workspace: Workspace, folder: Path, apart: Collection[Path], seen: set[Path], top: Path | None = None
+) -> Iterator[Path]:
+    """Yield the largest folders in which nothing of ``apart`` lies. Photos beside these get a folder of links.
+
+    seen: real paths of folders that were looked at. top: the folder of the first call.
+    """
+    top = top or folder
     real = folder.resolve()
     if real in seen or any(real.is_relative_to(place) for place in apart):
         return
@@ -86,15 +93,12 @@ def _parts(workspace: Workspace, folder: Path, apart: Collection[Path], seen: se
     entries = [entry for entry in sorted(folder.iterdir()) if not is_hidden(entry.name)]
     loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
     if loose:
-        links = workspace.path / "splits" / f"{folder.name}-loose"
-        links.mkdir(parents=True, exist_ok=True)
-        for photo in loose:
-            if not (links / photo.name).is_symlink():
-                (links / photo.name).symlink_to(photo)
+        links = workspace.path / "splits" / "-".join((top.name, *folder.relative_to(top).parts, "loose"))
+        _link(links, loose)
         yield links
     for entry in entries:
         if entry.is_dir():
-            yield from _parts(workspace, entry, apart, seen)
+            yield from _parts(workspace, entry, apart, seen, top)
 
 
 def _refuse_shared(workspace: Workspace, whole: Dataset, measured: str) -> None:
@@ -128,11 +132,19 @@ def _linked(workspace: Workspace, voc: Path, split: str) -> str:
     """Make a dataset of one split from links to VOC's files in the workspace, and return its name."""
     name = f"voc07-{split}"
     root = workspace.path / "splits" / name
-    for file in map(Path, voc_split(voc, split).files):
-        annotation = voc / "Annotations" / f"{file.stem}.xml"
-        for source, kind in ((file, "JPEGImages"), (annotation, "Annotations")):
-            link = root / kind / source.name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_file() and not link.is_symlink():
-                link.symlink_to(source)
+    photos = [Path(file) for file in voc_split(voc, split).files]
+    _link(root / "JPEGImages", photos)
+    _link(root / "Annotations", [voc / "Annotations" / f"{photo.stem}.xml" for photo in photos])
     return ingest(workspace, root, layout="voc", name=name).dataset.name
+
+
+def _link(folder: Path, files: Sequence[Path]) -> None:
+    """Let a folder have links to these files, as far as they exist, and no others. Another process may do the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {file.name: file for file in files if file.is_file()}
+    for link in folder.iterdir():
+        if link.is_symlink() and link.readlink() != wanted.get(link.name):
+            link.unlink(missing_ok=True)
+    for name, file in wanted.items():
+        with suppress(FileExistsError):
+            (folder / name).symlink_to(file)

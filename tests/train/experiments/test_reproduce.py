@@ -97,6 +97,21 @@ def test_photos_beside_voc_are_taken_wherever_it_lies(workspace: Workspace, mess
     assert subject.dataset.root == "VOC2012 + messy-loose + voc07-train"
 
 
+def test_another_folder_of_the_same_name_brings_its_own_photos(
+    workspace: Workspace, messy: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(messy / "sets" / "mine" / "VOC2012")
+    gather_photos(workspace, messy, messy / "sets" / "mine" / "VOC2007")
+    other = tmp_path / "other" / "messy"
+    shutil.copytree(messy, other, symlinks=True)
+    (other / "scene-011.jpg").rename(other / "another.jpg")
+    shutil.rmtree(messy)
+    subject = gather_photos(workspace, other, other / "sets" / "mine" / "VOC2007")
+    train, measured = trained_and_measured(workspace, subject)
+    assert train == {"another.jpg", *(f"scene-{n:03d}.jpg" for n in range(6))}
+    assert measured == {f"scene-{n:03d}.jpg" for n in (6, 7, 8, 9)}
+
+
 def test_a_workspace_among_the_photos_is_not_trained_on(messy: Path) -> None:
     within = open_workspace(messy / "workspace")
     for _ in range(2):  # the second time, it holds links to VOC's photos
