@@ -20,7 +20,7 @@ from orl_explorer.app.pages.oddities.photos import mark_or_keep
 from orl_explorer.app.server.downloads import ROUTES, duplicates_url
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.gallery import order
-from orl_explorer.db.models import CorrespondenceSet, SetImage
+from orl_explorer.db.models import CorrespondenceSet, Encoder, SetImage
 from orl_explorer.db.people.kept_out import KEPT_OUT, kept_out
 from orl_explorer.db.people.selections import selected_ids
 from orl_explorer.db.people.tags import tags_of
@@ -190,6 +190,17 @@ def test_all_but_one_photo_of_each_group_are_kept_out_by_a_click(here: Workspace
     at.text_input(key="others-tag-all").set_value("twice").run()
     at.button(key="others-tag-button-all").click().run()
     assert set(tags_of(here.store, others).values()) == {(KEPT_OUT, "twice")}
+
+
+def test_the_encoder_of_the_set_is_the_first_choice(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_set = encoder_named(here.store, "starter")
+    newer = Encoder(id=of_set.id + 1, name="newer")
+    monkeypatch.setattr("orl_explorer.app.pages.oddities.duplicates.encoders_with_features", lambda *_: [newer, of_set])
+    at = show("oddities", t=f"{ALIKE}")
+    assert "**2 groups** of 5 photos" in words(at)
+    assert at.segmented_control(key="pick-e").value == "starter"
 
 
 def test_another_threshold_leads_to_the_first_page(

@@ -33,7 +33,9 @@ def show_duplicates(place: Place, dataset: Dataset) -> None:
         "Photos that are nearly the same, such as resized, re-encoded or slightly cropped copies. They crowd out other "
         "neighbours when the dataset is mined."
     )
-    known = {row.name: row for row in encoders_with_features(place.workspace, dataset)}
+    of_set = place.mined.encoder_id if place.mined is not None else None
+    found = sorted(encoders_with_features(place.workspace, dataset), key=lambda row: row.id != of_set)
+    known = {row.name: row for row in found}
     if not known:
         st.info(
             "They are found in the features of the photos, but no encoder has features of all photos yet. Mine the "
