@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Container
 
 import streamlit as st
 
@@ -36,7 +37,11 @@ MOST_SEED = 2**31 - 1
 
 
 def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
-    """Return the gallery's order from the URL or the session. The arrows of the Pair page follow it too."""
+    """Return the gallery's order from the URL or the session. The arrows of the Pair page follow it too.
+
+    A filter counts only where ``inputs`` offers it: Streamlit keeps its value for other datasets and sets.
+    """
+    store = place.workspace.store
     sort = SORTS.get(str(_chosen("sort")), SORTS["Name"])[0]
     desc = _chosen("desc")
     return GalleryOrder(
@@ -46,12 +51,12 @@ def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
         sort != "random" and (desc is True or desc == "true"),
         search=str(_chosen("find") or ""),
         seed=_number("seed") or 0,
-        category=_text("category"),
-        fewest_pairs=_number("least"),
-        most_pairs=_number("most"),
-        tag=_text("tag"),
+        category=_among(dataset.categories or {}, "category"),
+        fewest_pairs=_number("least") if place.mined else None,
+        most_pairs=_number("most") if place.mined else None,
+        tag=_among(known_tags(store, dataset.id), "tag"),
         found=_found(place, dataset),
-        verdict=VERDICTS.get(str(_chosen("judged"))),
+        verdict=VERDICTS.get(str(_chosen("judged"))) if place.mined else None,
         selection=st.session_state.get("in_selection"),
     )
 
@@ -149,9 +154,9 @@ def _sort(place: Place) -> None:
 
 def _pairs() -> None:
     """Draw the filters by a photo's pairs: their number and their verdicts."""
-    least, most, judged = _number("least"), _number("most"), _text("judged")
+    least, most, judged = _number("least"), _number("most"), _among(VERDICTS, "judged")
     count = "" if least is None and most is None else f"{least or 0} – {'…' if most is None else most}"
-    said = ", ".join(filter(None, (count, judged if judged in VERDICTS else ""))) or "any"
+    said = ", ".join(filter(None, (count, judged))) or "any"
     with st.popover(f"Pairs: {said}"):
         st.selectbox(
             "Verdict",
@@ -234,9 +239,9 @@ def _chosen(key: str) -> object:
     return st.query_params.get(key) if value is None else value
 
 
-def _text(key: str) -> str | None:
-    value = _chosen(key)
-    return str(value) if value else None
+def _among(offered: Container[str], key: str) -> str | None:
+    value = str(_chosen(key))
+    return value if value in offered else None
 
 
 def _number(key: str) -> int | None:

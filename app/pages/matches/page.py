@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -117,8 +117,9 @@ def _wait_for_orders(place: Place, mined: CorrespondenceSet) -> None:
 
 
 def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: PairOrders) -> None:
-    _inputs(place, dataset, found)
-    order = _order()
+    tags = known_pair_tags(place.workspace.store, dataset.id)
+    _inputs(found, tags)
+    order = _order(found, tags)
     rows = match_rows(place.workspace, mined, found, order)
     summary, shown = st.container(), st.container()  # above the page's number, which is read first
     if not len(rows):
@@ -181,7 +182,7 @@ def _figure(place: Place, mined: CorrespondenceSet, order: MatchOrder, start: in
     }
 
 
-def _inputs(place: Place, dataset: Dataset, found: PairOrders) -> None:
+def _inputs(found: PairOrders, tags: Iterable[str]) -> None:
     low, high = (float(found.similarity[found.by["similarity"][at]]) for at in (0, -1))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=165, on_change=_to_first)
@@ -191,7 +192,7 @@ def _inputs(place: Place, dataset: Dataset, found: PairOrders) -> None:
             _filter("Query category", found.names, "any", "cat", 150, about_category)
         about_verdict = "Filter by the verdicts of all people. any: pairs with a verdict; none: pairs without one."
         _filter("Verdict", VERDICTS, "all", "verdict", 118, about_verdict)
-        if tags := known_pair_tags(place.workspace.store, dataset.id):
+        if tags:
             _filter("Tag", tags, "any", "ptag", 112)
         about_once = (
             "Show only the first pair of each two photos, whichever is the query, or of each query photo. Pairs of the "
@@ -250,16 +251,18 @@ def _similarities(low: float, high: float, can_jump: bool) -> None:
         )
 
 
-def _order() -> MatchOrder:
+def _order(found: PairOrders, tags: Container[str]) -> MatchOrder:
+    """Return the order that the inputs ask for. Streamlit keeps the values of inputs that are not drawn."""
+    category, tag = st.session_state.get("cat"), st.session_state.get("ptag")
     sort, descending, _ = SORTS.get(str(st.session_state.get("by")), SORTS["Most similar"])
     floor = st.session_state.get("floor")
     return MatchOrder(
         sort,
         descending,
         least=float(floor) if isinstance(floor, int | float) else None,
-        category=st.session_state.get("cat") or None,
+        category=category if category in found.names else None,
         verdict=VERDICTS.get(str(st.session_state.get("verdict"))),
-        tag=st.session_state.get("ptag") or None,
+        tag=tag if tag in tags else None,
         once=ONCE.get(str(st.session_state.get("one"))),
     )
 

@@ -1,0 +1,66 @@
+"""Filters and page numbers of a dataset, set or query do not stay when another one is shown."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from orl_explorer.db.people.tags import tag_photos
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.workspace import Workspace
+from tests.app.conftest import Show
+from tests.app.seen import component
+from tests.conftest import MINED, NewRun
+from tests.named import mine
+
+
+@pytest.fixture
+def plain(here: Workspace, scenes: Path, tmp_path: Path, remembered: None) -> Workspace:
+    """The mined demo, and the dataset *plain*: three of its photos, without annotations."""
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    for photo in sorted((scenes / "images").iterdir())[:3]:
+        shutil.copy(photo, folder)
+    ingest(here, folder, name="plain")
+    return here
+
+
+@pytest.fixture
+def plain_set(plain: Workspace, new_run: NewRun) -> Workspace:
+    """Both datasets, each with a set: *demo-starter* and *plain-starter*."""
+    config = MINED.model_copy(update={"neighbors": 1})
+    mine(plain, "plain", "starter", "plain-starter", config, run_id=new_run(plain, "mine", "plain-starter"), workers=1)
+    return plain
+
+
+def picked(at: AppTest, key: str, value: str) -> AppTest:
+    return at.selectbox(key=key).select(value).run()
+
+
+def buttons(at: AppTest) -> list[str]:
+    return [button.label for button in at.button]
+
+
+def test_a_filter_that_the_gallery_does_not_offer_is_not_active(plain: Workspace, show: Show) -> None:
+    tag_photos(plain.store, [2], "night", "ann")
+    at = show("explore", data="demo", tag="night", least="0")
+    picked(at, "category", at.selectbox(key="category").options[0])
+    for _ in range(2):
+        picked(at, "data", "plain")
+        assert len(component(at)["tiles"]) == 3
+        assert "Clear all filters" not in buttons(at)
+    at = show("explore", data="plain", category="cube", tag="night", judged="not judged", least="9")
+    assert len(component(at)["tiles"]) == 3
+
+
+def test_a_filter_that_matches_does_not_offer_is_not_active(plain_set: Workspace, show: Show) -> None:
+    at = show("matches", data="demo", set="demo-starter")
+    every = len(component(show("matches", data="plain", set="plain-starter"))["cards"])
+    picked(at, "cat", at.selectbox(key="cat").options[0])
+    assert "Clear all filters" in buttons(at)
+    picked(at, "data", "plain")
+    assert len(component(at)["cards"]) == every > 0
+    assert "Clear all filters" not in buttons(at)
