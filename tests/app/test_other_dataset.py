@@ -12,7 +12,7 @@ from orl_explorer.db.people.tags import tag_photos
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
-from tests.app.seen import component
+from tests.app.seen import component, words
 from tests.conftest import MINED, NewRun
 from tests.named import mine
 
@@ -64,3 +64,21 @@ def test_a_filter_that_matches_does_not_offer_is_not_active(plain_set: Workspace
     picked(at, "data", "plain")
     assert len(component(at)["cards"]) == every > 0
     assert "Clear all filters" not in buttons(at)
+
+
+@pytest.mark.parametrize("page", ["pair", "attention"])
+def test_a_page_without_a_photo_says_that_the_filters_hide_all(here: Workspace, show: Show, page: str) -> None:
+    for at in (show(page, find="zzz"), kept_from_explore(page, in_selection=99, find="scene")):
+        assert "The filters of *Explore* hide all photos of this dataset." in words(at)
+        assert not at.get("bidi_component")
+        next(button for button in at.button if button.label == "Clear all filters").click().run()
+        assert not at.exception
+        assert component(at)["query"]["name"].endswith("scene-000.jpg")
+
+
+def kept_from_explore(page: str, **kept: object) -> AppTest:
+    """Open a page in a session that Explore has left its filters in."""
+    at = AppTest.from_string(f"from orl_explorer.app.pages.{page}.page import page\npage()\n", default_timeout=60)
+    for key, value in kept.items():
+        at.session_state[key] = value
+    return at.run()

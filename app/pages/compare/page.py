@@ -10,10 +10,10 @@ from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.compare import whole
 from orl_explorer.app.pages.compare.component import pair_compare
 from orl_explorer.app.pages.compare.payload import ComparedQuery, payload
-from orl_explorer.app.pages.explore.page import current_order
+from orl_explorer.app.pages.explore.order import current_order, first_photo
 from orl_explorer.app.pages.lost import tell_lost
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.db.gallery.order import gallery_page, step
+from orl_explorer.db.gallery.order import step
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.photos import image_by_id, photo_roots
 from orl_explorer.db.sets.comparison import Comparison, TwoSets, kept_comparison, least_alike, step_alike
@@ -239,11 +239,9 @@ def _query_image(two: Two) -> Image | None:
             return None
         return found[0]
     least = least_alike(store, two.compared, 1)
-    if least:
-        found = image_by_id(store, least[0].image_id)
-    else:
-        tiles = gallery_page(store, replace(current_order(two.place, two.dataset), set_id=two.first.id), 0, 1)
-        found = image_by_id(store, tiles[0].id) if tiles else None
+    if not least:
+        return first_photo(store, replace(current_order(two.place, two.dataset), set_id=two.first.id))
+    found = image_by_id(store, least[0].image_id)
     return found[0] if found else None
 
 

@@ -10,10 +10,12 @@ import streamlit as st
 from orl_explorer.app.explorer.reported import Reason, label_of_kind, reasons
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.db.gallery.order import GalleryOrder, Judged
-from orl_explorer.db.models import Dataset
+from orl_explorer.db.gallery.order import GalleryOrder, Judged, gallery_ids
+from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.people.selections import find_selection
 from orl_explorer.db.people.tags import known_tags
+from orl_explorer.db.photos import image_by_id
+from orl_explorer.db.store import Store
 
 # Label, also in the URL -> order in the store, explanation.
 SORTS = {
@@ -64,6 +66,20 @@ def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
 def is_filtered(order: GalleryOrder) -> bool:
     """Return whether the order has filters."""
     return order != GalleryOrder(order.dataset_id, order.set_id, order.sort, order.descending, seed=order.seed)
+
+
+def first_photo(store: Store, order: GalleryOrder) -> Image | None:
+    """Return the gallery's first photo. If its filters hide every photo, say so and offer to clear them."""
+    first = gallery_ids(store, order)[:1].tolist()
+    found = image_by_id(store, first[0]) if first else None
+    if found is not None:
+        return found[0]
+    if is_filtered(order):
+        st.info("The filters of *Explore* hide all photos of this dataset.", icon=":material/search_off:")
+        st.button("Clear all filters", icon=":material/filter_alt_off:", on_click=clear)
+    else:
+        st.info("This dataset has no photos.", icon=":material/info:")
+    return None
 
 
 def order_described(order: GalleryOrder) -> str:
@@ -130,13 +146,14 @@ def inputs(place: Place, dataset: Dataset) -> None:
 
 
 def clear() -> None:
-    """Callback: clear all filters."""
+    """Callback: clear all filters, also on pages that follow them without their inputs."""
+        else:
+            st.query_params.pop(key, None)
     for key in FILTERS:
         if key in st.session_state:
             st.session_state[key] = "" if key == "find" else None
     for name in ("selection", "found"):
-        if name in st.query_params:
-            del st.query_params[name]
+        st.query_params.pop(name, None)
         st.session_state.pop(f"in_{name}", None)
     _to_first()
 

@@ -13,7 +13,7 @@ from orl_explorer.app.explorer.pair import Asked, MissingWork, PairName, RoiName
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.rejections import PlainBox
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.explore.page import current_order
+from orl_explorer.app.pages.explore.order import current_order, first_photo
 from orl_explorer.app.pages.forms import settings_described
 from orl_explorer.app.pages.lost import tell_lost
 from orl_explorer.app.pages.pair import settings
@@ -22,7 +22,7 @@ from orl_explorer.app.pages.pair.payload import Around, Heat, payload
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.encoders import VECTORS, encoder_by_id, encoders_with_weights
-from orl_explorer.db.gallery.order import gallery_page, step
+from orl_explorer.db.gallery.order import step
 from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import image_by_id, photo_roots
@@ -78,7 +78,7 @@ def _view(place: Place, dataset: Dataset, subject: PreviewSubject) -> None:
 
 
 def query_image(place: Place, dataset: Dataset) -> Image | None:
-    """Return the photo in the URL, else the gallery's first. If there is none, draw a warning."""
+    """Return the photo in the URL, else the gallery's first. If there is none, say why."""
     asked = shell.as_id(st.query_params.get("q", ""))
     if asked is not None:
         found = image_by_id(place.workspace.store, asked)
@@ -92,9 +92,7 @@ def query_image(place: Place, dataset: Dataset) -> Image | None:
         else:
             return found[0]
         return None
-    first = gallery_page(place.workspace.store, current_order(place, dataset), 0, 1)
-    found = image_by_id(place.workspace.store, first[0].id) if first else None
-    return found[0] if found else None
+    return first_photo(place.workspace.store, current_order(place, dataset))
 
 
 def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConfig) -> None:
