@@ -76,6 +76,55 @@ def test_a_page_without_a_photo_says_that_the_filters_hide_all(here: Workspace, 
         assert component(at)["query"]["name"].endswith("scene-000.jpg")
 
 
+@pytest.mark.parametrize(
+    ("module", "shown", "link"),
+    [
+        ("explore.page", "tiles", {"page": "2"}),
+        ("matches.page", "cards", {"p": "2"}),
+        ("oddities.photos", "tiles", {"part": "hubs", "hub": "2"}),
+        ("oddities.edge", "cards", {"part": "edge", "edge": "2"}),
+    ],
+)
+def test_another_dataset_opens_on_its_first_page(
+    plain_set: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch, module: str, shown: str, link: dict[str, str]
+) -> None:
+    monkeypatch.setattr(f"orl_explorer.app.pages.{module}.PER_PAGE", 2)
+    page, unnumbered = module.partition(".")[0], {name: value for name, value in link.items() if name == "part"}
+    at = show(page, data="demo", **link)
+    assert component(at)[shown] != component(show(page, data="demo", **unnumbered))[shown]
+    picked(at, "data", "plain")
+    assert component(at)[shown] == component(show(page, data="plain", **unnumbered))[shown]
+
+
+def test_a_photo_that_was_gone_to_stays_with_its_dataset(
+    plain: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orl_explorer.app.pages.explore.page.PER_PAGE", 2)
+    at = show("explore", data="demo")
+    at.number_input(key="go").set_value(3).run()
+    assert component(at)["tiles"][0]["name"] == "scene-002.jpg"
+    assert component(at)["selected"] == component(at)["tiles"][0]["id"]
+    at.toggle(key="desc").set_value(True).run()
+    assert (component(at)["tiles"][0]["name"], component(at)["selected"]) == ("scene-011.jpg", None)
+    at.toggle(key="desc").set_value(False).run()
+    at.number_input(key="go").set_value(3).run()
+    picked(at, "data", "plain")
+    assert (component(at)["tiles"][0]["name"], component(at)["selected"]) == ("scene-000.jpg", None)
+
+
+def test_another_query_opens_on_the_first_page_of_its_results(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orl_explorer.app.pages.search.page.PER_PAGE", 2)
+    at = show("search", data="demo", set="demo-starter", q="1", hits="3")
+    assert [found["rank"] for found in component(at, 1)["found"]] == [5, 6]
+    at.run()
+    assert [found["rank"] for found in component(at, 1)["found"]] == [5, 6]
+    at.query_params["q"] = "2"
+    at.run()
+    assert [found["rank"] for found in component(at, 1)["found"]] == [1, 2]
+
+
 def kept_from_explore(page: str, **kept: object) -> AppTest:
     """Open a page in a session that Explore has left its filters in."""
     at = AppTest.from_string(f"from orl_explorer.app.pages.{page}.page import page\npage()\n", default_timeout=60)

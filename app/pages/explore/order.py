@@ -112,7 +112,6 @@ def inputs(place: Place, dataset: Dataset) -> None:
             bind="query-params",
             placeholder="part of a name",
             width=180,
-            on_change=_to_first,
         )
         _sort(place)
         if dataset.categories:
@@ -126,7 +125,6 @@ def inputs(place: Place, dataset: Dataset) -> None:
                 bind="query-params",
                 width=140,
                 help="Show photos with an annotated object of this category.",
-                on_change=_to_first,
             )
         tags = known_tags(place.workspace.store, dataset.id)
         if tags:
@@ -138,7 +136,6 @@ def inputs(place: Place, dataset: Dataset) -> None:
                 key="tag",
                 bind="query-params",
                 width=120,
-                on_change=_to_first,
             )
         _findings(place, dataset)
         if place.mined is not None:
@@ -147,26 +144,25 @@ def inputs(place: Place, dataset: Dataset) -> None:
 
 def clear() -> None:
     """Callback: clear all filters, also on pages that follow them without their inputs."""
-        else:
-            st.query_params.pop(key, None)
     for key in FILTERS:
         if key in st.session_state:
             st.session_state[key] = "" if key == "find" else None
+        else:
+            st.query_params.pop(key, None)
     for name in ("selection", "found"):
         st.query_params.pop(name, None)
         st.session_state.pop(f"in_{name}", None)
-    _to_first()
 
 
 def _sort(place: Place) -> None:
     by = list(SORTS) if place.mined is not None else ["Name", "Random"]
-    picked = st.selectbox("Sort by", by, key="sort", bind="query-params", width=140, on_change=_to_first)
+    picked = st.selectbox("Sort by", by, key="sort", bind="query-params", width=140)
     if picked == "Random":
-        st.number_input("Seed", 0, MOST_SEED, 0, key="seed", bind="query-params", width=110, on_change=_to_first)
+        st.number_input("Seed", 0, MOST_SEED, 0, key="seed", bind="query-params", width=110)
         st.button("Shuffle", icon=":material/casino:", help="Draw a new seed.", on_click=_roll)
     else:
         about = SORTS.get(picked or "Name", SORTS["Name"])[1]
-        st.toggle("Descending", key="desc", bind="query-params", help=about or None, on_change=_to_first)
+        st.toggle("Descending", key="desc", bind="query-params", help=about or None)
 
 
 def _pairs() -> None:
@@ -183,10 +179,9 @@ def _pairs() -> None:
             key="judged",
             bind="query-params",
             help="Show photos that are the query of a pair with this verdict, in any set.",
-            on_change=_to_first,
         )
-        st.number_input("Minimum number of pairs", 0, key="least", value=None, bind="query-params", on_change=_to_first)
-        st.number_input("Maximum number of pairs", 0, key="most", value=None, bind="query-params", on_change=_to_first)
+        st.number_input("Minimum number of pairs", 0, key="least", value=None, bind="query-params")
+        st.number_input("Maximum number of pairs", 0, key="most", value=None, bind="query-params")
 
 
 def selection_chip(place: Place) -> None:
@@ -236,19 +231,10 @@ def _found(place: Place, dataset: Dataset) -> str | None:
 
 def _on_found() -> None:
     shell.put_in_url(found=st.session_state.get("found-in") or "")
-    _to_first()
-
-
-def _to_first() -> None:
-    """Callback: go to the first page, because the order has changed."""
-    for key in ("page", "go"):
-        if key in st.session_state:
-            st.session_state[key] = 1 if key == "page" else None
 
 
 def _roll() -> None:
     st.session_state["seed"] = random.randrange(MOST_SEED)
-    _to_first()
 
 
 def _chosen(key: str) -> object:

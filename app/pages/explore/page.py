@@ -18,6 +18,7 @@ from orl_explorer.app.pages.explore.component import Badge, PhotoTile, gallery
 from orl_explorer.app.pages.explore.order import current_order
 from orl_explorer.app.pages.explore.vectors import ask_for_vectors
 from orl_explorer.app.pages.guide.start import guided_start
+from orl_explorer.app.pages.pager import is_another, pager
 from orl_explorer.app.pages.search.ask import ask_for_example
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
@@ -55,7 +56,7 @@ def page() -> None:
 def _photos(place: Place, dataset: Dataset, order: GalleryOrder, total: int) -> None:
     store = place.workspace.store
     shown = st.container()  # above the page's number, which is read first
-    number, sought = _page_number(total)
+    number, sought = _page_number(order, total)
     tiles = gallery_page(store, order, (number - 1) * PER_PAGE, PER_PAGE)
     st.session_state["marking"] = dataset.id  # for the callback, which gets only data from the browser
     with shown:
@@ -78,16 +79,18 @@ def _figure(place: Place, dataset: Dataset, order: GalleryOrder, start: int, cou
     return {"name": f"photos-{dataset.name}-{start + 1}", "caption": [shown], "place": shell.lasting(place)}
 
 
-def _page_number(total: int) -> tuple[int, int | None]:
+def _page_number(order: GalleryOrder, total: int) -> tuple[int, int | None]:
     """Draw the pager. Return the page and the requested position in the order, both from 1."""
-    pages = -(-total // PER_PAGE)
-    if pages == 1:
-        return 1, None
+    listed = replace(order, set_id=None)  # the photos of a page stay beside those of another set
+    if is_another("go", listed) and "go" in st.session_state:
+        st.session_state["go"] = None
+    if total <= PER_PAGE:
+        return pager(total, PER_PAGE, "page", listed), None
     asked = shell.as_id(st.query_params.get("go", ""))
     if "page" not in st.query_params and "page" not in st.session_state and asked is not None:
         st.session_state["page"] = _page_of(asked, total)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        number = st.pagination(pages, key="page", bind="query-params")
+        number = pager(total, PER_PAGE, "page", listed)
         sought = st.number_input(
             "Go to photo",
             1,
@@ -102,7 +105,7 @@ def _page_number(total: int) -> tuple[int, int | None]:
             help="Go to a photo by its position in this order.",
         )
     here = sought if isinstance(sought, int) and 1 <= sought <= total else None
-    return min(max(1, int(number or 1)), pages), here
+    return number, here
 
 
 def _summary(place: Place, order: GalleryOrder, total: int) -> None:

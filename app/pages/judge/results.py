@@ -12,6 +12,7 @@ from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.forms import choice_in_url, free_name
 from orl_explorer.app.pages.matches.page import pair_query
+from orl_explorer.app.pages.pager import pager
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.pages.tune import regenerate
 from orl_explorer.app.server.urls import picture_urls
@@ -210,10 +211,8 @@ def _disagreements(place: Place, mined: CorrespondenceSet, keys: np.ndarray) -> 
     if not len(keys):
         return
     st.subheader(plural(len(keys), "disagreement"), anchor=False)
-    pages = -(-len(keys) // PER_PAGE)
     shown = st.container()
-    number = st.pagination(pages, key="split", bind="query-params") if pages > 1 else 1
-    first = (min(max(1, int(number or 1)), pages) - 1) * PER_PAGE
+    first = (pager(len(keys), PER_PAGE, "split", mined.id) - 1) * PER_PAGE
     some = keys[first : first + PER_PAGE]
     said = {pair.key: pair for pair in judged_pairs(place.workspace.store, mined.id, some.tolist())}
     with shown:

@@ -14,6 +14,7 @@ from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.matches.component import Card, CardSide, match_grid
 from orl_explorer.app.pages.matches.names import name_of, named_pairs
 from orl_explorer.app.pages.pace import told
+from orl_explorer.app.pages.pager import pager
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.gallery.order import Judged
@@ -127,7 +128,7 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: PairO
             _summary(order, 0, mined, [])
         st.info("No pair matches these filters. Clear a filter.", icon=":material/search_off:")
         return
-    number = _page_number(found, rows, order)
+    number = _page_number(mined, found, rows, order)
     keys = match_keys(found, rows, (number - 1) * PER_PAGE, PER_PAGE)
     matches = matches_at(place.workspace.store, mined.id, keys)
     with summary:
@@ -185,7 +186,7 @@ def _figure(place: Place, mined: CorrespondenceSet, order: MatchOrder, start: in
 def _inputs(found: PairOrders, tags: Iterable[str]) -> None:
     low, high = (float(found.similarity[found.by["similarity"][at]]) for at in (0, -1))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=165, on_change=_to_first)
+        picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=165)
         order, _, about = SORTS.get(picked or "", SORTS["Most similar"])
         if found.names:
             about_category = "Class of the annotated object that the query RoI matches (IoU ≥ 0.5)."
@@ -216,7 +217,6 @@ def _filter(label: str, options: Iterable[str], without: str, key: str, width: i
         bind="query-params",
         width=width,
         help=about,
-        on_change=_to_first,
     )
 
 
@@ -232,7 +232,6 @@ def _similarities(low: float, high: float, can_jump: bool) -> None:
         bind="query-params",
         width=142,
         placeholder=f"{low:.2f} …",
-        on_change=_to_first,
     )
     if can_jump:
         st.number_input(
@@ -279,19 +278,15 @@ def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: l
             st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)
 
 
-def _page_number(found: PairOrders, rows: np.ndarray, order: MatchOrder) -> int:
+def _page_number(mined: CorrespondenceSet, found: PairOrders, rows: np.ndarray, order: MatchOrder) -> int:
     """Draw the pager. Return the page, from 1."""
-    pages = -(-len(rows) // PER_PAGE)
     near = st.session_state.get("near") if order.sort == "similarity" else None
     jump = st.session_state.pop("jump_to_near", "p" not in st.session_state and "p" not in st.query_params)
     if near is not None and jump:
         at = min(position_of(found, rows, order, float(near)), len(rows) - 1)
         st.session_state["p"] = at // PER_PAGE + 1
-    if pages == 1:
-        return 1
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        number = st.pagination(pages, key="p", bind="query-params")
-    return min(max(1, int(number or 1)), pages)
+        return pager(len(rows), PER_PAGE, "p", (mined.id, order))
 
 
 def _cards(place: Place, mined: CorrespondenceSet, matches: list[ListedPair]) -> list[Card]:
@@ -322,11 +317,6 @@ def _side(image: Image, box: tuple[int, int, int, int], lost: Mapping[int, State
 # Callbacks ---------------------------------------------------------------------------------------------
 
 
-def _to_first() -> None:
-    if "p" in st.session_state:
-        st.session_state["p"] = 1
-
-
 def _jump() -> None:
     st.session_state["jump_to_near"] = st.session_state.get("near") is not None
 
@@ -335,7 +325,6 @@ def _clear() -> None:
     for key in FILTERS:
         if key in st.session_state:
             st.session_state[key] = None
-    _to_first()
 
 
 def _open() -> None:

@@ -13,6 +13,7 @@ from orl_explorer.app.explorer.duplicates import LEAST, MOST, duplicates_of, enc
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.forms import choice_in_url, number_of
 from orl_explorer.app.pages.oddities.photos import mark_or_keep
+from orl_explorer.app.pages.pager import pager
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.downloads import duplicates_url
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
@@ -54,7 +55,7 @@ def show_duplicates(place: Place, dataset: Dataset) -> None:
         groups = duplicates_of(place.workspace, dataset, encoder, threshold)
     _summary(dataset, encoder, threshold, groups)
     if groups:
-        _groups(place, dataset, groups)
+        _groups(place, dataset, groups, (dataset.id, encoder.id, threshold))
 
 
 def _controls(known: dict[str, Encoder]) -> tuple[Encoder, float]:
@@ -119,10 +120,8 @@ def _actions(dataset: Dataset, ids: list[int], key: str) -> None:
     st.button("Tag them", key=f"others-tag-button-{key}", on_click=act, args=("tag",))
 
 
-def _groups(place: Place, dataset: Dataset, groups: tuple[DuplicateGroup, ...]) -> None:
-    pages = -(-len(groups) // PER_PAGE)
-    number = st.pagination(pages, key="group", bind="query-params") if pages > 1 else 1
-    first = (min(max(1, int(number or 1)), pages) - 1) * PER_PAGE
+def _groups(place: Place, dataset: Dataset, groups: tuple[DuplicateGroup, ...], found_by: object) -> None:
+    first = (pager(len(groups), PER_PAGE, "group", found_by) - 1) * PER_PAGE
     out = frozenset(kept_out(place.workspace.store, dataset.id).tolist())
     for at, group in enumerate(groups[first : first + PER_PAGE], first + 1):
         with st.container(border=True, key=f"duplicates-{at}"):
@@ -159,8 +158,6 @@ def _photo(group: DuplicateGroup, at: int, out: frozenset[int]) -> str:
 def _on_threshold() -> None:
     value = st.session_state["duplicates-threshold"]
     shell.put_in_url(t="" if value == NEAR_DUPLICATE else f"{value:g}")
-    if "group" in st.session_state:
-        st.session_state["group"] = 1
 
 
 def _act(dataset_id: int, ids: list[int], tag: str, action: str) -> None:

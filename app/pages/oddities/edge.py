@@ -6,6 +6,7 @@ import streamlit as st
 
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.matches.page import orders_or_wait, show_matches
+from orl_explorer.app.pages.pager import pager
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.sets.pairs import matches_at
@@ -28,9 +29,8 @@ def show_edge(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
     _about(MineConfig.of(mined), least)
     _ways(least)
     rows = match_rows(place.workspace, mined, found, NEAREST)
-    shown, pages = st.container(), -(-len(rows) // PER_PAGE)
-    number = st.pagination(pages, key="edge", bind="query-params") if pages > 1 else 1
-    first = (min(max(1, int(number or 1)), pages) - 1) * PER_PAGE
+    shown = st.container()
+    first = (pager(len(rows), PER_PAGE, "edge", mined.id) - 1) * PER_PAGE
     matches = matches_at(place.workspace.store, mined.id, match_keys(found, rows, first, PER_PAGE))
     said = f"Pairs {first + 1:,} to {first + len(matches):,} of the set {mined.name}, least similar first."
     with shown:

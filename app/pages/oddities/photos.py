@@ -9,6 +9,7 @@ from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.explore.component import Badge, PhotoTile, gallery
 from orl_explorer.app.pages.explore.page import mark_photos, photo_tile
+from orl_explorer.app.pages.pager import pager
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_page, tiles_of
 from orl_explorer.db.models import CorrespondenceSet, Dataset
@@ -36,7 +37,7 @@ def show_hubs(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
         "Skewness is 0 if all photos are neighbours equally often, and large if a few hubs take the places of others. "
         "Hubs are often plain, dark or blurred photos, or one of many that are alike. Keep out those that show nothing."
     )
-    number, shown = _pager("hub", len(found.ids))
+    number, shown = _pager("hub", len(found.ids), mined.id)
     here = slice((number - 1) * PER_PAGE, number * PER_PAGE)
     tiles = [photo_tile(tile) for tile in tiles_of(place.workspace.store, found.ids[here].tolist(), mined.id)]
     meaning = f"Number of photos that have this one among their {k} neighbours."
@@ -78,17 +79,16 @@ def show_kept_out(place: Place, dataset: Dataset) -> None:
 
 
 def _ordered(place: Place, dataset: Dataset, order: GalleryOrder, key: str, total: int) -> None:
-    number, shown = _pager(key, total)
+    number, shown = _pager(key, total, order)
     with shown:
         tiles = gallery_page(place.workspace.store, order, (number - 1) * PER_PAGE, PER_PAGE)
         _photos(place, dataset, [photo_tile(tile) for tile in tiles])
 
 
-def _pager(key: str, total: int) -> tuple[int, DeltaGenerator]:
+def _pager(key: str, total: int, listed: object) -> tuple[int, DeltaGenerator]:
     """Draw the pager. Return the page, from 1, and the container above it for the photos."""
-    shown, pages = st.container(), -(-total // PER_PAGE)
-    number = st.pagination(pages, key=key, bind="query-params") if pages > 1 else 1
-    return min(max(1, int(number or 1)), max(1, pages)), shown
+    shown = st.container()
+    return pager(total, PER_PAGE, key, listed), shown
 
 
 def _photos(place: Place, dataset: Dataset, tiles: list[PhotoTile]) -> None:

@@ -11,6 +11,7 @@ from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.searching import Searched, features_of_set, pair_of, searched
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.pace import told
+from orl_explorer.app.pages.pager import pager
 from orl_explorer.app.pages.search import ask
 from orl_explorer.app.pages.search.example import example_view
 from orl_explorer.app.pages.search.query import Query, query_of
@@ -134,7 +135,7 @@ def _answer(place: Place, subject: PreviewSubject, query: Query) -> None:
     assert isinstance(result, Searched)
     total = len(result.found.rows)
     summary, shown = st.container(), st.container()  # above the page's number, which is read first
-    number = _page_number(total)
+    number = pager(total, PER_PAGE, "hits", (subject.mined.id, query.example, filters))
     found = result.page((number - 1) * PER_PAGE, PER_PAGE)
     with summary:
         _summary(subject, filters, query, total, found)
@@ -180,7 +181,6 @@ def _inputs(query: Query, names: tuple[str, ...]) -> Filters:
             bind="query-params",
             width=142,
             placeholder="any",
-            on_change=_to_first,
         )
         if names:
             st.selectbox(
@@ -192,34 +192,22 @@ def _inputs(query: Query, names: tuple[str, ...]) -> Filters:
                 bind="query-params",
                 width=150,
                 help="Class of the annotated object that the RoI covers (IoU ≥ 0.5).",
-                on_change=_to_first,
             )
         once = st.toggle(
             "One per photo",
             key="once",
             bind="query-params",
             help="Show only the best RoI of each photo.",
-            on_change=_to_first,
         )
         own = query.image is not None and st.toggle(
             "Also this photo",
             key="own",
             bind="query-params",
             help="Show also RoIs of the photo that is searched with.",
-            on_change=_to_first,
         )
     category = st.session_state.get("hit_cat") if names else None
     without = query.image.id if query.image is not None and not own else None
     return Filters(least, category or None, without, bool(once))
-
-
-def _page_number(total: int) -> int:
-    """Draw the pager. Return the page, from 1."""
-    pages = -(-total // PER_PAGE)
-    if pages <= 1:
-        return 1
-    number = st.pagination(pages, key="hits", bind="query-params")
-    return min(max(1, int(number or 1)), pages)
 
 
 def _summary(subject: PreviewSubject, filters: Filters, query: Query, total: int, found: list[Hit]) -> None:
@@ -286,21 +274,14 @@ def _figure(place: Place, subject: PreviewSubject, query: Query, filters: Filter
 # Callbacks ---------------------------------------------------------------------------------------------
 
 
-def _to_first() -> None:
-    if "hits" in st.session_state:
-        st.session_state["hits"] = 1
-
-
 def _clear() -> None:
     for key in FILTERS:
         if key in st.session_state:
             st.session_state[key] = None if key in ("hit_floor", "hit_cat") else False
-    _to_first()
 
 
 def _search_with(q: str = "", photo: str = "", box: str = "") -> None:
     shell.put_in_url(q=q, photo=photo, box=box)
-    _to_first()
 
 
 def _on_given() -> None:
@@ -314,7 +295,6 @@ def _on_draw() -> None:
     drawn = isinstance(box, list) and len(box) == 4 and all(isinstance(v, int) and 0 <= v < 100_000 for v in box)
     if drawn or box is None:
         shell.put_in_url(box="-".join(map(str, box)) if drawn and isinstance(box, list) else "")
-        _to_first()
 
 
 def _named(said: object) -> tuple[PreviewSubject, Query, Hit] | None:
