@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.paths import VARIABLE
 from orl_explorer.app.pages.shell import encoder_label
-from orl_explorer.db.encoders import encoder_named, encoders, find_encoder
+from orl_explorer.db.encoders import add_encoder, encoder_named, encoders, find_encoder
+from orl_explorer.db.models import Encoder
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.interchange.import_vectors import import_vectors
@@ -180,3 +181,18 @@ def test_a_search_without_a_network_is_by_rois_alone(here: Workspace, show: Show
         "set."
     ]
     assert "Search with a RoI of a photo of the set." in plain(show("search"))
+
+
+def test_vectors_are_neither_evaluated_nor_shown_as_maps(here: Workspace) -> None:
+    weights = {"weights_sha256": "x", "weights_path": "x", "image_features": 8, "roi_features": 8}
+    add_encoder(here.store, Encoder(name="net", architecture="resnet18", kind="imported", supervised=False, **weights))
+    script = "from orl_explorer.app.pages.train.page import page\npage()\n"
+    for name, offered in (("clip", False), ("net", True)):
+        at = AppTest.from_string(script, default_timeout=60)
+        at.session_state["pages"] = {"attention": None}
+        at.query_params["view"] = "lineage"
+        at.query_params["node"] = f"encoder-{encoder_named(here.store, name).id}"
+        labels = {button.label for button in at.run().button}
+        assert not at.exception
+        assert "Mine with encoder …" in labels
+        assert ("Evaluate encoder …" in labels, "Show attention" in labels) == (offered, offered)

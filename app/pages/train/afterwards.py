@@ -6,7 +6,7 @@ import streamlit as st
 
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.shell import escape
-from orl_explorer.db.encoders import encoder_by_id, find_encoder
+from orl_explorer.db.encoders import VECTORS, encoder_by_id, find_encoder
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id, dataset_named
 from orl_explorer.db.runs.evaluations import evaluation_of_run
@@ -51,15 +51,18 @@ def with_encoder(opened: Workspace, encoder: Encoder, dataset: str) -> None:
     """Draw buttons to mine with an encoder, evaluate it, and show its attention beside that of the one before.
 
     Mining takes the settings of the set that the encoder learned from, if any, so that both sets can be compared.
+    Imported vectors have no weights: they can be neither evaluated nor asked for maps.
     """
-    learned = _learned_from(opened, encoder)
+    learned, weights = _learned_from(opened, encoder), encoder.kind != VECTORS
     with st.container(horizontal=True):
         if not shell.read_only():
             if st.button("Mine with encoder …", icon=":material/search:", type="primary", key="mine-with"):
                 _mine(opened, dataset, encoder, learned)
-            st.button("Evaluate encoder …", icon=":material/monitoring:", on_click=_evaluate, args=(encoder.name,))
-        if shell.has_page("attention") and encoder.kind != ADAPTED:  # has the maps of the one that it was made from
+            if weights:
+                st.button("Evaluate encoder …", icon=":material/monitoring:", on_click=_evaluate, args=(encoder.name,))
+        if shell.has_page("attention") and weights and encoder.kind != ADAPTED:  # adapted: the maps of its source
             before = encoder_by_id(opened.store, learned.encoder_id) if learned else None
+            before = None if before and before.kind == VECTORS else before
             label = f"Compare attention with {shell.escape(before.name)}" if before else "Show attention"
             if st.button(label, icon=":material/visibility:", key="to-attention"):
                 st.session_state["encoders"] = [row.name for row in (before, encoder) if row is not None]
