@@ -63,7 +63,7 @@ export function photosPage(shared) {
   const root = el("div", { class: "gallery" });
   const host = rooted(shared.styles.photos, el("div", { class: "bar" }), el("div", { class: "head" }), root);
   const gallery = new Gallery(root);
-  gallery.send = (_, id) => go({ view: "pair", q: Number(id) });
+  gallery.send = (what, id) => what === "open" && go({ view: "pair", q: Number(id) });
   gallery.setData({
     tiles: shared.order.slice((page - 1) * PER_PAGE, page * PER_PAGE).map((id) => {
       const photo = shared.photos[id];

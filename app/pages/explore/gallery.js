@@ -104,7 +104,7 @@ export class Gallery extends Drawn {
         ].join(" "),
         "aria-current": tile.id === selected ? "true" : null,
         onclick: (/** @type {MouseEvent} */ event) =>
-          event.ctrlKey || event.metaKey ? this.choose(tile.id) : this.send("open", tile.id),
+          this.canMark && (event.ctrlKey || event.metaKey) ? this.choose(tile.id) : this.send("open", tile.id),
       },
       frameOf(tile),
       el("span", { class: "name", title: tile.name, text: tile.name }),
