@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from sqlalchemy import update
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from orl_explorer.app.pages.map.page import chosen_images
+from orl_explorer.app.pages.map.page import _on_keep, chosen_images
+from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.points import POINT_ROUTES, packed_numbers
 from orl_explorer.db.models import Annotation, Dataset, SetImage
@@ -267,6 +270,28 @@ def test_only_points_of_the_map_can_be_chosen(made: Workspace) -> None:
     assert chosen_images(shown, [0, 11, 11, 3]).tolist() == [1, 4, 12]
     for forged in (None, "all", [12, -1, 10**30, "3", 2.5, True, None], {"0": 1}):
         assert chosen_images(shown, forged).tolist() == []
+
+
+def test_photos_that_were_chosen_are_shown_below_their_own_map_alone(
+    made: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORL_READ_ONLY", "1")
+    rois = rois_map(made, "demo-starter")
+    make_map(made, rois)
+    of_photos = photos_map(made, "demo", "starter")
+    place, shown = Place(made, of_photos.dataset, rois.mined), make_map(made, of_photos)
+    at = show("map")
+    for indices, heading in ([0, 3], ["2 selected photos"]), ([], []):
+        session: dict[str, Any] = {"points_map": SimpleNamespace(keep=indices)}
+        with monkeypatch.context() as patched:
+            patched.setattr("orl_explorer.app.pages.map.page.st.session_state", session)
+            _on_keep(place, of_photos, shown)
+        if "chosen" in session:
+            at.session_state["chosen"] = session["chosen"]
+        at.segmented_control(key="points").set_value("photos").run()
+        assert [subheader.value for subheader in at.subheader] == heading
+        at.segmented_control(key="points").set_value("RoIs").run()
+        assert [subheader.value for subheader in at.subheader] == []
 
 
 def test_the_command_line_makes_the_same_map(here: Workspace) -> None:

@@ -168,7 +168,7 @@ def _draw(place: Place, shown: MapOf, made: Map) -> None:
         f"Features of {shell.escape(shown.encoder.name)}{supervised}: {made.components.shape[1]} principal components, "
         "then t-SNE by cosine, with a fixed seed. Points that are close are similar; large distances mean little."
     )
-    _chosen_here(place)
+    _chosen_here(place, shown)
 
 
 def _payload(place: Place, shown: MapOf, made: Map) -> MapPayload:
@@ -250,10 +250,10 @@ def _on_open() -> None:
 
 def _on_keep(place: Place, shown: MapOf, made: Map) -> None:
     ids = chosen_images(made, st.session_state["points_map"].keep)
-    if not len(ids):
-        return
     if shell.read_only():
-        st.session_state["chosen"] = ids[:SHOWN_CHOSEN].tolist(), len(ids)
+        st.session_state["chosen"] = _key_of(shown), ids[:SHOWN_CHOSEN].tolist(), len(ids)
+        return
+    if not len(ids):
         return
     name = f"{len(ids):,} chosen on a map by {shown.encoder.name}"
     kept = keep_selection(place.workspace.store, shown.dataset.id, ids, name, author())
@@ -268,10 +268,15 @@ def chosen_images(made: Map, indices: object) -> np.ndarray:
     return np.unique(made.points.images[valid]) if valid else np.empty(0, np.int64)
 
 
-def _chosen_here(place: Place) -> None:
-    """Draw the selected photos below the map. A read-only server cannot keep them as a selection."""
-    ids, count = st.session_state.get("chosen", ([], 0))
-    if not ids:
+def _key_of(shown: MapOf) -> tuple[int, str]:
+    """Return what tells a map from others."""
+    return shown.encoder.id, shown.file
+
+
+def _chosen_here(place: Place, shown: MapOf) -> None:
+    """Draw the photos that were selected on this map. A read-only server cannot keep them as a selection."""
+    chosen_on, ids, count = st.session_state.get("chosen", (None, [], 0))
+    if chosen_on != _key_of(shown) or not ids:
         return
     first = f", the first {len(ids)}" if count > len(ids) else ""
     st.subheader(plural(count, "selected photo") + first, anchor=False)
