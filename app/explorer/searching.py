@@ -12,6 +12,7 @@ from orl_explorer.app.explorer.preview import PreviewSubject, encoder_features
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import known_files, photo_roots
 from orl_explorer.db.sets.read import holds, neighbors_of, rois_of
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features
 from orl_explorer.train.mining.making import Making
@@ -100,9 +101,12 @@ def pair_of(
     """Return the URL parameters of the Pair page for a RoI that was found.
 
     The photo of the query is on the left, if the set holds it and it is another one: the RoI that was found is in its
-    neighbour, or in a photo beside it. Else that photo is on the left, with the RoI selected.
+    neighbour, or in a photo beside it. Else that photo is on the left, with the RoI selected. Raises UserError.
     """
-    k = rois_in_set(subject, hit_image.id).index(hit_box)
+    found = rois_in_set(subject, hit_image.id)
+    if hit_box not in found:
+        raise UserError(f"The set {subject.mined.name} was deleted, so this result cannot be opened.")
+    k = found.index(hit_box)
     store, set_id = subject.workspace.store, subject.mined.id
     if query is None or query.id == hit_image.id or not holds(store, set_id, query.id):
         return {"q": str(hit_image.id), "roi": f"q{k}"}

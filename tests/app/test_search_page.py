@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from orl_explorer.db.models import Image
 from orl_explorer.db.photos import dataset_named, image_by_id
 from orl_explorer.db.sets.read import complete_set_named, neighbors_of
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.mining import search_index
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
@@ -324,6 +326,19 @@ def test_a_found_roi_opens_beside_the_query_or_alone(here: Workspace, show: Show
         True,
     )
     assert component(show("pair", q="3", **{"with": "999"}))["neighbor"]["rank"] == 1
+
+
+def test_a_result_of_a_set_that_was_deleted_meanwhile_does_not_open(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = show("search", set="demo-starter", q="1").session_state["search-shown"]
+    work.delete(here, "demo-starter", "")
+    session = {"search-shown": kept, "search-results": SimpleNamespace(open={"id": next(iter(kept[2]))})}
+    toasts: list[str] = []
+    monkeypatch.setattr("orl_explorer.app.pages.search.page.st.session_state", session)
+    monkeypatch.setattr("orl_explorer.app.pages.shell.st.toast", lambda said, **_: toasts.append(said))
+    search_page._open()
+    assert toasts == ["The set demo\\-starter was deleted, so this result cannot be opened\\."]
 
 
 def seen(number: int) -> Seen:

@@ -306,8 +306,11 @@ def _named(said: object) -> tuple[PreviewSubject, Query, Hit] | None:
 
 def _open() -> None:
     if found := _named(st.session_state["search-results"].open):
-        subject, query, hit = found
-        shell.open_page("pair", **pair_of(subject, query.image, query.example.box, hit.image, hit.box))
+        shell.attempt(_open_pair, *found)
+
+
+def _open_pair(subject: PreviewSubject, query: Query, hit: Hit) -> None:
+    shell.open_page("pair", **pair_of(subject, query.image, query.example.box, hit.image, hit.box))
 
 
 def _search_again() -> None:
