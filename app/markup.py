@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from unicodedata import category
 
-MARKUP = r"\`*_{}[]()#+-.!|<>~:$&"  # characters that Markdown may take for more than themselves
+MARKUP = r"\`*_{}[]()#+-.!|<>~:$&="  # characters that Markdown may take for more than themselves
 
 
 def escape(text: str) -> str:

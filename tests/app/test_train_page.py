@@ -329,6 +329,12 @@ def test_the_time_left_is_told_while_steps_are_counted_and_not_while_photos_are(
         assert [value for label, value in drawn if label == "Time left"] == told
 
 
+def test_a_note_is_text_whatever_markdown_would_make_of_it(here: Workspace, show: Show) -> None:
+    run = trained(here, "first")
+    note_run(here.store, run, "Loss\n===\n\trate\t0.1")
+    assert "Loss  \n\\=\\=\\=  \nrate    0\\.1" in [markdown.value for markdown in show("train", run=str(run)).markdown]
+
+
 def test_people_note_and_tag_runs_and_find_them_by_tag(here: Workspace, show: Show) -> None:
     first, second = trained(here, "first"), trained(here, "second")
     at = show("train", run=str(first))

@@ -15,7 +15,8 @@ def shown_notes(run: Run) -> None:
     """Draw what people say of a run."""
     badges = " ".join(f":gray-badge[{shell.escape(tag)}]" for tag in run.tags)
     if badges or run.note:
-        lines = map(shell.escape, run.note.splitlines())  # line by line: it would make line feeds visible
+        # Line by line, without tabs, which it would make visible. Indented lines would be code.
+        lines = (shell.escape(line.strip()) for line in run.note.expandtabs().splitlines())
         st.markdown("  \n".join(filter(None, (badges, *lines))))
 
 
