@@ -81,12 +81,14 @@ def test_a_set_is_renamed_and_deleted_from_the_page(here: Workspace, show: Show)
     press(at, "Rename set")
     assert not at.exception
     assert find_set(here.store, "demo-mine") is not None
+    assert at.text_input(key=f"confirm-{mined.id}").label == "To confirm, type the name `demo-mine`"
     press(at, "Delete demo\\-mine")
     assert find_set(here.store, "demo-mine") is not None  # its name was not typed
     at.text_input(key=f"confirm-{mined.id}").set_value("demo-mine")
     press(at, "Delete demo\\-mine")
     assert not at.exception
     assert find_set(here.store, "demo-mine") is None
+    assert [toast.value for toast in at.toast] == ["Deleted demo\\-mine."]
     assert list(here.orders.iterdir()) == []
     assert "Mine correspondences" in [s.value for s in at.subheader]
 
@@ -315,4 +317,4 @@ def test_a_new_name_with_two_spaces_selects_the_set_that_is_stored(here: Workspa
     rename.click().run()
     assert not at.exception
     assert find_set(here.store, "my own set") is not None
-    assert at.session_state["set"] == "my own set"
+    assert at.session_state["set"] == at.text_input(key="rename-1").value == "my own set"

@@ -265,7 +265,7 @@ def _delete(mined: CorrespondenceSet, affected: Dependents) -> None:
             return
         st.markdown("\n".join(f"- {line}" for line in consequences(mined, affected)))
         if affected.trained:
-            st.text_input(f"To confirm, type the name {shell.escape(mined.name)}", key=f"confirm-{mined.id}")
+            st.text_input(f"To confirm, type the name {shell.code(mined.name)}", key=f"confirm-{mined.id}")
         st.button(
             f"Delete {shell.escape(mined.name)}",
             type="primary",
@@ -345,7 +345,7 @@ def _on_rename(set_id: int, name: str) -> None:
     if attempted(lambda: work.rename(shell.workspace(), name, new)):
         renamed = set_by_id(shell.workspace().store, set_id)
         stored = renamed.name if renamed is not None else new  # a name has no two spaces in a row
-        st.session_state["set"] = stored
+        st.session_state["set"] = st.session_state[f"rename-{set_id}"] = stored
         st.toast(f"Renamed to {shell.escape(stored)}.", icon=":material/check:")
 
 
@@ -356,7 +356,8 @@ def _on_measure(name: str) -> None:
 def _on_delete(set_id: int, name: str) -> None:
     confirmed = str(st.session_state.get(f"confirm-{set_id}", "")).strip()
     if attempted(lambda: work.delete(shell.workspace(), name, confirmed)):
-        st.session_state.pop("set", None)
+        for picked in ("set", "picked_set"):  # the pickers need not tell of it too
+            st.session_state.pop(picked, None)
         st.toast(f"Deleted {shell.escape(name)}.", icon=":material/check:")
 
 
