@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Curves } from "../../app/pages/train/chart.js";
 import { captionOf, fromAddress, inAddress } from "../../app/pages/train/chart_look.js";
 import { kin, left, sizeFor, top } from "../../app/pages/train/lineage_layout.js";
 import { placeAmong, shared } from "../../app/pages/train/probes.js";
@@ -135,4 +136,21 @@ test("kin are what a thing comes from and what came from it", () => {
   ];
   assert.deepEqual([...kin("run", edges)].sort(), ["photos", "run", "set"]);
   assert.deepEqual([...kin("other", edges)].sort(), ["other", "photos"]);
+});
+
+test("a zoom holds in the unit that it was chosen in", () => {
+  const curves = Object.create(Curves.prototype);
+  const of = (/** @type {number | null} */ per_epoch) => ({
+    runs: [{ id: 1, per_epoch }],
+    panels: [{ lines: [{ run: 1, x: [0, 300] }] }],
+  });
+  const look = fromAddress(new URLSearchParams("unit=epoch&span=1-2"));
+  Object.assign(curves, { look, data: of(100), perEpoch: new Map([[1, 100]]), show() {} });
+  assert.deepEqual([curves.unit(), curves.shownRange()], ["epoch", [1, 2]]);
+  Object.assign(curves, { data: of(null), whole: [0, 300] });
+  assert.deepEqual([curves.unit(), curves.shownRange()], ["step", [0, 300]]);
+  curves.zoomTo(10, 20);
+  assert.deepEqual([curves.unit(), curves.shownRange()], ["step", [10, 20]]);
+  curves.data = of(100);
+  assert.deepEqual([curves.unit(), curves.shownRange()], ["step", [10, 20]]);
 });

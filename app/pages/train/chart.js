@@ -199,9 +199,14 @@ export class Curves {
     return [0, last || 1];
   }
 
+  /** @returns {[number, number] | null} the zoom, unless it was chosen in the other unit */
+  zoom() {
+    return this.look.byEpoch === this.byEpoch() ? this.look.range : null;
+  }
+
   /** @returns {[number, number]} */
   shownRange() {
-    return this.look.range ?? this.whole ?? [0, 1];
+    return this.zoom() ?? this.whole ?? [0, 1];
   }
 
   /**
@@ -213,6 +218,7 @@ export class Curves {
     /** @type {[number, number] | null} */
     const range = from === null ? null : [clamp(from, low, high), clamp(to, low, high)];
     this.look.range = range && range[1] > range[0] && range[1] - range[0] < high - low ? range : null;
+    if (this.look.range) this.look.byEpoch = this.byEpoch();
     this.show();
   }
 
@@ -226,9 +232,10 @@ export class Curves {
   draw() {
     if (!this.data) return;
     this.whole = this.fullRange();
-    const { range, smoothing, log } = this.look;
-    this.reset.hidden = range === null;
-    this.hint.hidden = range !== null;
+    const { smoothing, log } = this.look;
+    const zoom = this.zoom();
+    this.reset.hidden = zoom === null;
+    this.hint.hidden = zoom !== null;
     this.slider.value = String(smoothing);
     this.smoothed.textContent = String(smoothing);
     this.epochs.hidden = !this.haveEpochs();
