@@ -335,6 +335,14 @@ def test_a_note_is_text_whatever_markdown_would_make_of_it(here: Workspace, show
     assert "Loss  \n\\=\\=\\=  \nrate    0\\.1" in [markdown.value for markdown in show("train", run=str(run)).markdown]
 
 
+def test_epochs_are_told_while_steps_are_counted_and_not_while_files_are(here: Workspace) -> None:
+    run = find_run(here.store, trained(here, "first", "running"))
+    assert run is not None
+    for phase, steps in (("Training", 3), ("Reading files", None)):
+        run.phase = phase
+        assert curves_payload([run], {run.id: {}})["runs"][0]["per_epoch"] == steps
+
+
 def test_people_note_and_tag_runs_and_find_them_by_tag(here: Workspace, show: Show) -> None:
     first, second = trained(here, "first"), trained(here, "second")
     at = show("train", run=str(first))

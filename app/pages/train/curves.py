@@ -17,6 +17,7 @@ from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import metrics
 from orl_explorer.db.store import Store
 from orl_explorer.train.figures import PALETTE
+from orl_explorer.train.progress import TRAINING
 from orl_explorer.train.training.alarms import COLLAPSED, STEPS, collapsed
 from orl_explorer.train.workspace import Workspace
 
@@ -192,6 +193,6 @@ def _rounded(values: np.ndarray) -> list[float]:
 
 
 def per_epoch(run: Run) -> float | None:
-    """Return the steps per epoch of a run, None if its settings know no epochs or it has not begun."""
+    """Return the steps per epoch of a run, None if its settings know no epochs or it does not count steps yet."""
     epochs = run.params.get("config", {}).get("epochs")
-    return run.total / epochs if run.total and epochs else None
+    return run.total / epochs if run.phase == TRAINING and run.total and epochs else None
