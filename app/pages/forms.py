@@ -278,11 +278,12 @@ def show_changes(preset: Settings, values: Mapping[str, object], key: str) -> No
     with st.container(horizontal=True, gap="small"):
         for name, value in differing.items():
             was = _listed(getattr(preset, name))
+            now, before = (shell.escape(_short(each)) for each in (value, was))
             st.button(
-                f"{name} {_short(value)} ({_short(was)})",
+                f"{shell.escape(name)} {now} ({before})",
                 icon=":material/undo:",
                 key=f"back-{name}-{key}",
-                help=f"Reset to the preset's value, {_short(was)}.",
+                help=f"Reset to the preset's value, {before}.",
                 type="tertiary",
                 on_click=_reset,
                 args=({f"{name}-{key}": was},),

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.pages.train.result_plots import Drawn, plot_of
+from orl_explorer.app.pages.train.results import _numbers
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Evaluation, Run
 from orl_explorer.db.runs.evaluations import Evaluated, keep_evaluation
@@ -67,6 +68,21 @@ def test_classes_are_dots_with_their_intervals_in_percent() -> None:
     assert list(dots.error_x.arrayminus) == pytest.approx([10, 10])
     assert made.data[0].y[0] != made.data[1].y[0]  # encoders do not lie on one another
     assert made.data[1].name == "&lt;b&gt;two&lt;/b&gt;"
+
+
+def test_names_of_classes_and_encoders_are_only_names() -> None:
+    given = drawn("voc07-svm")
+    values = {name: {"<b>cat": value["cat"]} for name, value in given[0].values.items()}
+    made = plot_of("voc07-svm", [Drawn(given[0].found, values)])
+    assert made is not None
+    assert made.data[0].customdata[0][0] == "&lt;b&gt;cat"
+    for each, name in zip(given, ("number", "of"), strict=True):
+        encoder = each.found.encoder
+        encoder.name, encoder.kind, encoder.architecture, encoder.supervised = name, "starter", "net", False
+    table = _numbers(given)
+    assert table["number"].tolist() == ["map", "ap", "ap", "ap low", "ap low", "ap high", "ap high"]
+    assert table["of"].tolist()[:3] == ["", "cat", "dog"]
+    assert table.columns.tolist() == ["number", "of", "number (net, starter)", "of (net, starter)"]
 
 
 def test_low_shot_curves_have_deviations_and_both_ways() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.pages import forms
 from orl_explorer.db.encoders import add_encoder, encoder_named
@@ -298,3 +299,12 @@ def test_a_run_of_months_without_a_gpu_is_asked_about_first(
     assert "This machine has no GPU. 300,000 steps would take about **7 months**" in plain(at)
     assert "launch-long" in [b.key for b in at.button]
     assert [run.kind for run in runs(here.store)] == ["mine"]
+
+
+def test_what_people_typed_is_text_where_it_can_be_taken_back() -> None:
+    at = AppTest.from_string(
+        "from orl_explorer.app.pages.forms import show_changes\n"
+        "from orl_explorer.train.training.presets import train_preset\n"
+        "show_changes(train_preset('orl', 'small'), {'start_from': ':red[x]'}, 'k')\n"
+    ).run()
+    assert at.button("back-start_from-k").label == "start\\_from \\:red\\[x\\] (none)"

@@ -68,7 +68,7 @@ def by_class(drawn: Sequence[Drawn]) -> go.Figure:
                 mode="markers",
                 name=each.name,
                 marker=_marker(i),
-                customdata=[[name, 100 * low[name], 100 * high[name]] for name in ap],
+                customdata=[[escape(name), 100 * low[name], 100 * high[name]] for name in ap],
                 hovertemplate="%{customdata[0]}: %{x:.1f} (%{customdata[1]:.1f}–%{customdata[2]:.1f})<extra></extra>",
             )
         )

@@ -100,10 +100,11 @@ def _column(opened: Workspace, column: ResultColumn) -> None:
 
 
 def _numbers(drawn: list[Drawn]) -> pd.DataFrame:
-    """Return all numbers of the evaluations, with a column per encoder."""
+    """Return all numbers of the evaluations, with a column per encoder. Two columns say what a number is."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for each in drawn:
-        name = each.found.encoder.name
+        encoder = each.found.encoder
+        name = encoder_label(encoder) if encoder.name in ("number", "of") else encoder.name
         for number, value in each.found.evaluation.summary.items():
             if number != "notes":
                 rows.setdefault((number.replace("_", " "), ""), {})[name] = value
