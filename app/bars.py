@@ -11,6 +11,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from orl_explorer.train.progress import Progress
 
 
+class _Bars(rich.progress.Progress):
+    """Bars of which a file or a pipe shows the last state, on lines of its own."""
+
+    def stop(self) -> None:
+        """Stop the bars. Rich ends their line on a terminal alone."""
+        ended = self.live.is_started and any(task.visible for task in self.tasks)
+        super().stop()
+        if ended and not self.console.is_terminal and not self.console.is_jupyter:
+            self.console.line()
+
+
 def progress_bars(total: bool = True, console: Console | None = None) -> rich.progress.Progress:
     """Return progress bars: with a total, or a mere count."""
     columns = [TextColumn("{task.description}", markup=False), BarColumn()]
@@ -19,7 +30,7 @@ def progress_bars(total: bool = True, console: Console | None = None) -> rich.pr
         if total
         else [TextColumn("{task.completed:.0f}")]
     )
-    return rich.progress.Progress(*columns, *more, console=console)
+    return _Bars(*columns, *more, console=console)
 
 
 def notebook_console() -> Console:

@@ -80,7 +80,7 @@ def open_workspace(path: str | Path | None = None, read_only: bool = False) -> W
     """
     folder = workspace_path(path)
     if read_only:
-        if not (folder / "orl.sqlite").is_file() and "ORL_DATABASE_URL" not in os.environ:
+        if not _has_store(folder):
             raise UserError(f"There is no workspace in {folder}. Create it by running the command without --read-only.")
         return Workspace(folder, open_store(_address(folder), read_only=True))
     try:
@@ -101,9 +101,21 @@ def _address(folder: Path) -> URL:
 
 
 def open_to_look(path: str | Path | None = None) -> Workspace:
-    """Open a workspace for a command that changes nothing. It may be on a read-only disk."""
+    """Open a workspace for a command that changes nothing. It may be on a read-only disk.
+
+    Raises UserError if there is none: a mistyped folder is not made.
+    """
     folder = workspace_path(path)
+    if not _has_store(folder):
+        raise UserError(
+            f"There is no workspace in {folder}. Choose another with --workspace DIR, or make this one with "
+            "`orl ingest PHOTOS` or `orl demo`."
+        )
     return open_workspace(path, read_only=folder.is_dir() and bool(os.statvfs(folder).f_flag & os.ST_RDONLY))
+
+
+def _has_store(folder: Path) -> bool:
+    return "ORL_DATABASE_URL" in os.environ or (folder / "orl.sqlite").is_file()
 
 
 def as_file_name(name: str) -> str:

@@ -130,11 +130,9 @@ def add_encoder_command(
 
     choices = Choices(layer, size, crop_size, pooling, learned_from)
     row = add_any(open_workspace(workspace), source, name or "", architecture, tell, part, choices, seen)
-    trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, according to its file"
-    if row.run_id is not None:
-        trained = f"of {row.source}"
-    if row.reading is not None:
-        trained = LEARNED[row.learned_from]
+    trained = LEARNED[row.learned_from]
+    if row.reading is None:
+        trained = f"of {row.source}" if row.run_id is not None else f"trained {trained}"
     if source.startswith("random:"):
         trained = "random weights"
     out.print(f"Encoder '{row.name}': {row.architecture}, {row.roi_features} features, {trained}.")

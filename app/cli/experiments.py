@@ -29,6 +29,7 @@ from orl_explorer.train.workspace import open_workspace
 if TYPE_CHECKING:
     from orl_explorer.train.experiments.grid import Trained
 
+FROM_RANDOM = {name: said for name, said in TRAIN_PRESETS.items() if name != "adapt"}
 MineChanges = Annotated[
     list[str] | None, typer.Option("--mine-set", help="Change a mining setting: key=value. May be repeated.")
 ]
@@ -145,7 +146,7 @@ def reproduce_command(
     ] = ",".join(DEFAULT_METHODS),
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds that each method is trained with.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="First of these seeds.")] = 0,
-    preset: Annotated[str, one_of(TRAIN_PRESETS, help="Preset of the training settings.")] = "small",
+    preset: Annotated[str, one_of(FROM_RANDOM, help="Preset of the training settings.")] = "small",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Epochs of each training run. Default: those of the preset.")
     ] = None,
@@ -155,7 +156,7 @@ def reproduce_command(
             min=0.001, help="Hours of this call. Then it stops at a checkpoint, and the same command goes on next time."
         ),
     ] = None,
-    mining: Annotated[str, one_of(MINE_PRESETS, help="Preset of the mining settings.")] = "paper",
+    mining: Annotated[str, one_of(MINE_PRESETS, help="Preset of mining; searches at half the size.")] = "paper",
     changes: TrainChanges = None,
     mine_changes: MineChanges = None,
     pairs: OtherEncoders = None,

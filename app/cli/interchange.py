@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -13,6 +14,7 @@ from orl_explorer.app.cli.names import SetArgument, named_option, some_dataset, 
 from orl_explorer.app.cli.settings import ChangesOption, MinePreset, one_of, with_changes
 from orl_explorer.app.told import import_told
 from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.formats import EncoderFormat, SetFormat
@@ -57,9 +59,19 @@ def export_command(
     opened = open_workspace(workspace)
     with progress_bar() as bars:
         mined = write(opened, name, form, to, images=images, progress=Bars(bars))
-    out.print(
-        f"{to}: {plural(mined.image_count, 'photo')}, {plural(mined.candidate_count, 'RoI')}, "
-        f"{plural(mined.pair_count, 'pair')} of '{mined.name}'.",
+    out.print(f"{to}: {_exported(mined, form, to)} of '{mined.name}'.")
+
+
+def _exported(mined: CorrespondenceSet, form: str, to: Path) -> str:
+    """Say what a file holds of a set."""
+    if form == "settings":
+        return "the settings"
+    if form in ("verdicts", "tags"):
+        with to.open(newline="") as lines:
+            return plural(sum(1 for _ in csv.reader(lines)) - 1, form.removesuffix("s"))
+    return ", ".join(
+        plural(count, one)
+        for count, one in ((mined.image_count, "photo"), (mined.candidate_count, "RoI"), (mined.pair_count, "pair"))
     )
 
 

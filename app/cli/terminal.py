@@ -23,11 +23,14 @@ class Terminal(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """Print texts and tables. A terminal too narrow for a table gets a line for each cell.
 
-        Of a text, control characters other than line ends are escaped.
+        Of a text, control characters other than line ends are escaped. Its lines are broken on a terminal alone.
         """
+        options = {"soft_wrap": not self.is_terminal} | options
         for one in objects:
-            narrow = isinstance(one, Table) and self.width < NARROW
-            super().print(_cells(one) if narrow else _lines(one) if isinstance(one, str) else one, **options)
+            if isinstance(one, Table):
+                super().print(_cells(one) if self.width < NARROW else one, **options | {"soft_wrap": False})
+            else:
+                super().print(_lines(one) if isinstance(one, str) else one, **options)
 
 
 class TextTable(Table):

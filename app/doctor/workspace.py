@@ -185,7 +185,7 @@ def _dataset(opened: Workspace, row: Dataset) -> Checked:
         found = f"{len(bad)} of {plural(len(sample), 'photo')} tried cannot be read, such as {bad[0]}"
         return Checked("datasets", row.name, "problem", found, f"Run `orl ingest {row.root}` again.")
     found = f"{plural(len(known), 'photo')}, {len(sample)} of them read"
-    found += f"; {row.unreadable_count} were unreadable when ingested"
+    found += f"; {plural(row.unreadable_count, 'photo')} unreadable when ingested"
     return Checked("datasets", row.name, "ok", found)
 
 

@@ -119,7 +119,7 @@ def settings() -> Iterator[tuple[str, str, Mapping[str, Settings], Mapping[str, 
     for method, presets in PRESETS.items():
         command = "orl train" if method == "orl" else f"orl pretrain --method {method}"
         heading = f"Training: {type(presets['paper']).title}"
-        yield heading, f"Settings of `{command}`.", presets, TRAIN_PRESET_HELP
+        yield heading, f"Settings of `{command}`.", {"paper": presets["paper"]} | presets, TRAIN_PRESET_HELP
     said = "Settings of `orl adapt`, which learns a linear projector and leaves the encoder's network as it is."
     yield "Adaptation", said, {"default": AdaptConfig()}, {}
     for name, protocol in PROTOCOLS.items():

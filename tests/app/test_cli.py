@@ -70,7 +70,7 @@ def test_ingest_encoders_and_mining_from_the_shell(scenes: Path, tmp_path: Path)
     assert done.returncode == 0
     assert "Dataset 's' (coco): 12 photos" in done.stdout
     assert "12 unchanged" in orl("ingest", scenes, "--name", "s", *at).stdout
-    assert "supervised" in orl("encoders", "add", "starter", "--name", "e", *at).stdout
+    assert "trained with labels." in orl("encoders", "add", "starter", "--name", "e", *at).stdout
     assert "with labels" in orl("encoders", "list", *at).stdout
     mine = ("mine", "--dataset", "s", "--encoder", "e", "--proposal-scale", "0.5", "--min-size", "160", *at)
     done = orl(*mine, "--name", "c", "--neighbors", "3")
@@ -144,6 +144,13 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
             ["export-encoder", "starter", "--out", "x", "--format", "timm"],
             "Invalid value for --format: timm. It has no efficientnet_lite0, the architecture of 'starter'.",
         ),
+        (
+            ["export", "demo-starter", "--out", "x.csv", "--format", "parquet"],
+            "A file of the format parquet ends in .parquet, not .csv.",
+        ),
+        (["search", "/no/photo.jpg"], "There is no file /no/photo.jpg."),
+        (["attention", "/no/photo.jpg", "--encoder", "starter", "--out", "x.png"], "There is no file /no/photo.jpg."),
+        (["pretrain", "--dataset", "demo", "--preset", "adapt"], "in a terminal with --start-from NAME."),
         (["import", "proposals", "/no/file", "--dataset", "x", "--name", "n"], "no dataset 'x'. Known datasets: demo."),
         (["import", "proposals", "/no/file", "--dataset", "demo", "--name", "n"], "Cannot read /no/file: No such"),
         (
@@ -191,6 +198,27 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(mined: Path, words: list[str]
     assert sentence in refused(*words, "--workspace", mined)
 
 
+def test_a_search_in_a_category_that_is_not_there_names_the_others(mined: Path, scenes: Path) -> None:
+    photo = next((scenes / "images").iterdir())
+    told = refused("search", photo, "--category", "nothing", "--workspace", mined)
+    assert "The set 'demo-starter' has no category 'nothing'. Known categories: " in told
+
+
+def test_a_list_makes_no_workspace(tmp_path: Path) -> None:
+    for words in (["sets"], ["datasets"], ["encoders"], ["runs"], ["evaluations"], ["actions"]):
+        told = refused(*words, "--workspace", tmp_path / "mistyped")
+        assert f"There is no workspace in {tmp_path}/mistyped. Choose another with --workspace DIR" in told
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_an_export_says_what_it_wrote(mined: Path, tmp_path: Path) -> None:
+    at = ("--workspace", mined)
+    for form, said in (("tags", "0 tags"), ("verdicts", "0 verdicts"), ("settings", "the settings")):
+        file = tmp_path / f"{form}{'.json' if form == 'settings' else '.csv'}"
+        done = orl("export", "demo-starter", "--format", form, "--out", file, *at)
+        assert done.stdout.splitlines()[-1] == f"{file}: {said} of 'demo-starter'."
+
+
 def test_the_workspace_may_stand_before_or_after_the_subcommand(mined: Path) -> None:
     before, after = orl("runs", "--workspace", mined, "list"), orl("runs", "list", "--workspace", mined)
     assert "demo-starter" in before.stdout
@@ -229,7 +257,7 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 def test_a_workspace_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    said = refused("runs", "--workspace", tmp_path / "file" / "workspace")
+    said = refused("ingest", tmp_path, "--workspace", tmp_path / "file" / "workspace")
     assert ": Not a directory" in said
 
 

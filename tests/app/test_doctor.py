@@ -48,7 +48,7 @@ def test_a_whole_workspace_has_no_problem_and_stays_as_it_is(copy: Path) -> None
     before = states(copy)
     found = {(one.area, one.subject): one for one in check_workspace(copy)}
     assert {one.state for one in found.values()} == {"ok"}
-    assert found["datasets", "demo"].found == "12 photos, 8 of them read; 0 were unreadable when ingested"
+    assert found["datasets", "demo"].found == "12 photos, 8 of them read; 0 photos unreadable when ingested"
     assert found["features", "starter/images-2"].found == "12 rows"
     assert states(copy) == before
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from orl_explorer.train.workspace import Workspace
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.shell import orl
 
 
@@ -108,6 +108,7 @@ def test_a_sweep_prints_json_alone_and_its_progress_elsewhere(place: Path, tmp_p
 
 
 def test_nothing_yet_is_an_empty_list(tmp_path: Path) -> None:
+    open_workspace(tmp_path)
     for table in ("datasets", "encoders", "sets", "runs", "evaluations"):
         assert said(tmp_path, table) == []
     assert said(tmp_path, "evaluations", "table") == []

@@ -277,8 +277,11 @@ def test_sets_on_the_command_line(here: Workspace) -> None:
         here, "sets", "rename", "demo-starter", "renamed"
     )
     assert run_by_id(here.store, run).params["correspondence"] == "renamed"
-    with pytest.raises(UserError, match=rf"Run {run} trained on the correspondence set 'renamed'. Repeat its name"):
+    told = f"Run {run} trained on the correspondence set 'renamed'. Confirm its deletion with this name"
+    with pytest.raises(UserError, match=f"{told}: --confirm renamed."):
         orl(here, "sets", "delete", "renamed")
+    with pytest.raises(UserError, match=f"{told}, not 'demo-starter'."):
+        orl(here, "sets", "delete", "renamed", "--confirm", "demo-starter")
     gone = orl(here, "sets", "delete", "renamed", "--confirm", "renamed")
     assert "Deleted the correspondence set 'renamed'. Kept: 1 run that trained on it." in " ".join(gone.split())
     assert "No correspondence sets yet" in orl(here, "sets")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from orl_explorer.__main__ import main
+from orl_explorer.app.bars import progress_bars
 from orl_explorer.app.cli.ending import exit_code_of
 from orl_explorer.app.cli.terminal import Terminal, TextTable
 
@@ -61,6 +62,16 @@ def test_a_narrow_terminal_gets_a_line_for_each_cell(monkeypatch: pytest.MonkeyP
     assert "".join(seen.getvalue().split()) == f"id:7name:[red]set{'x' * 40}id:8name:b"
     if columns == "59":
         assert seen.getvalue() == f"id: 7\nname: [red]set{'x' * 40}\n\nid: 8\nname: b\n"
+
+
+def test_a_file_gets_whole_sentences_and_no_bar_in_their_line(printed: tuple[Terminal, io.StringIO]) -> None:
+    terminal, seen = printed
+    with progress_bars(console=terminal) as bars:
+        bars.advance(bars.add_task("Reading photos", total=12), 12)
+    terminal.print("word " * 20)
+    bar, sentence = seen.getvalue().splitlines()
+    assert bar.startswith("Reading photos ━")
+    assert sentence == "word " * 20
 
 
 def test_no_columns_at_all_count_as_eighty(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import warnings
 import zipfile
@@ -95,7 +96,8 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"Cannot read {path} as a safetensors file: it is truncated or damaged. {AGAIN}") from error
     declared = {name: said[name] for name in ("architecture", "reading") if said.get(name, "null") != "null"}
-    return {"state_dict": state, "supervised": said.get("supervised") == "true"} | declared
+    trained = {"supervised": said["supervised"] == "true"} if "supervised" in said else {}
+    return {"state_dict": state} | trained | declared
 
 
 def refuse_foreign(path: Path) -> None:
@@ -179,3 +181,17 @@ def _reason(path: Path, said: str) -> str:
         f"{begin} {name} beside its weights, and reading that may run code. Save the state dict alone: "
         "torch.save(checkpoint['state_dict'], 'weights.pth')."
     )
+
+
+def card_file(file: Path) -> Path:
+    """Return the file that describes an exported encoder."""
+    return file.with_name(f"{file.name}.json")
+
+
+def described_training(file: Path) -> str:
+    """Return what the weights of an exported file learned from by the description beside it, or ""."""
+    try:
+        card = json.loads(card_file(file).read_text())
+        return str(card["learned_from"]) if card["written_by"].startswith("orl-explorer") else ""
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return ""

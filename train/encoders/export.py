@@ -24,6 +24,7 @@ from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import pool
 from orl_explorer.orl.reading import PLAIN, Reading
 from orl_explorer.train.encoders import weights
+from orl_explorer.train.encoders.checkpoint_files import card_file
 from orl_explorer.train.encoders.state_dicts import StateDict, Weights
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
@@ -47,8 +48,8 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
     _refuse_foreign(row, form)
     kept = weights.stored_weights(workspace, row)
     card = _card(workspace, row, kept, form)
-    beside = to.with_name(f"{to.name}.json")
-    with whole_file(beside) as card_file, whole_file(to) as file:
+    beside = card_file(to)
+    with whole_file(beside) as described, whole_file(to) as file:
         match form:
             case "safetensors":
                 _write_safetensors(kept, card, file)
@@ -60,7 +61,7 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
             case _:
                 with writing(file) as opened:
                     torch.save(kept.backbone, opened)
-        card_file.write_text(json.dumps(card, indent=1))
+        described.write_text(json.dumps(card, indent=1))
     return beside
 
 

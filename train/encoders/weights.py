@@ -20,7 +20,7 @@ from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import head_of
 from orl_explorer.orl.reading import Choices, Reading
 from orl_explorer.train.encoders.brought import as_chosen, timm_folder_weights, timm_weights
-from orl_explorer.train.encoders.checkpoint_files import read_content, read_torch
+from orl_explorer.train.encoders.checkpoint_files import described_training, read_content, read_torch
 from orl_explorer.train.encoders.hf_folders import hf_weights
 from orl_explorer.train.encoders.networks import completed
 from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, read_checkpoint
@@ -121,6 +121,8 @@ def weights_from(
         brought = None if content.get("reading") else vit_weights(path, content, architecture, part, choices)
         weights, taken = brought or read_checkpoint(path, architecture, part, content)
         tell(f"Of {source}, {taken}")
+        if brought is None and weights.reading is None and weights.projector is None and "supervised" not in content:
+            weights, choices = _told_of_training(path, weights, choices, tell)
         return as_chosen(weights, choices)
     if path.is_dir():
         raise UserError(
@@ -131,6 +133,22 @@ def weights_from(
         f"'{source}' is not an encoder. Use 'starter', 'torchvision:resnet50', 'timm:NAME', 'timm-local:FOLDER', "
         "'hf:FOLDER', 'random:resnet50', or the path of a checkpoint."
     )
+
+
+def _told_of_training(
+    path: Path, weights: Weights, choices: Choices, tell: Callable[[str], object]
+) -> tuple[Weights, Choices]:
+    """Return weights and choices by what the description beside a file says of its training. Else tell of the guess."""
+    if choices.learned_from is not None:
+        return weights, choices
+    learned = described_training(path)
+    if learned in ("text", "unknown"):
+        return weights, replace(choices, learned_from=learned)
+    if learned:
+        return replace(weights, supervised=learned == "labels"), choices
+    guess = "with labels: it has a classifier" if weights.supervised else "without labels: it has no classifier"
+    tell(f"The file does not say how it was trained. Taken as trained {guess}. Otherwise give --learned-from.")
+    return weights, choices
 
 
 def _of_scheme(scheme: str, rest: str, choices: Choices, tell: Callable[[str], object]) -> Weights:

@@ -141,6 +141,20 @@ def check_voc(workspace: Workspace, data: str, config: Any) -> None:
     voc_splits(data, config.train_split, config.test_split)
 
 
+def check_voc_svm(workspace: Workspace, data: str, config: Any) -> None:
+    """Raise UserError as ``check_voc`` does, or if a class has too few training photos for the folds."""
+    from orl_explorer.orl.measure.svm import FOLDS
+
+    train, _ = voc_splits(data, config.train_split, config.test_split)
+    for name, positives in zip(train.classes, (train.labels > 0).sum(axis=0).tolist(), strict=True):
+        if positives < FOLDS or len(train.files) - positives < FOLDS:
+            raise UserError(
+                f"{positives} of the {len(train.files)} photos of {config.train_split} show the class {name}. "
+                f"{FOLDS} folds need {FOLDS} photos with it and {FOLDS} without it. Add photos, or remove the lists of "
+                "this class from ImageSets/Main."
+            )
+
+
 def check_folders(workspace: Workspace, data: str, config: Any) -> None:
     """Raise UserError if a folder has no classes in ``train`` and ``val``."""
     _known_classes(data)

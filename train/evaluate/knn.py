@@ -67,4 +67,6 @@ def evaluate(
         "photos": float(len(test.files)),
     }
     notes = ["A photo's class is that of its largest object."] if voc else []
+    if len(bank) < config.k:
+        notes.append(f"The accuracy is that with k = {len(bank)}: there are no more training photos.")
     return Result(numbers, {"accuracy": accuracy}, notes)

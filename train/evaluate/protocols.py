@@ -17,7 +17,14 @@ from orl_explorer.orl.selective_search.opencv import MIN_SIZE
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.coco import check_coco
 from orl_explorer.train.evaluate.fine_tuning import refuse_all_but_resnets, refuse_own_reading
-from orl_explorer.train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders, state_of
+from orl_explorer.train.evaluate.folders import (
+    check_dataset,
+    check_folders,
+    check_voc,
+    check_voc_or_folders,
+    check_voc_svm,
+    state_of,
+)
 from orl_explorer.train.settings import Settings, preset_named, setting
 from orl_explorer.train.workspace import Workspace
 
@@ -274,7 +281,7 @@ PROTOCOLS: dict[str, Protocol] = {
         headline_title="mAP",
         data="folder VOCdevkit, or the folder VOC2007 inside it",
         presets={"paper": SVMConfig()},
-        check=check_voc,
+        check=check_voc_svm,
         module="orl_explorer.train.evaluate.voc07_svm",
     ),
     "voc07-lowshot": Protocol(

@@ -9,7 +9,7 @@ import numpy as np
 
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.measure.average_precision import interval
-from orl_explorer.orl.measure.svm import FOLDS, decide, in_span
+from orl_explorer.orl.measure.svm import decide, in_span
 from orl_explorer.orl.pixels import resize_short_side, squeeze
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
@@ -31,11 +31,10 @@ def evaluate(
 ) -> Result:
     """Return mAP of linear SVMs on frozen features, ``map``, its 95 % interval, and AP and cost of each class.
 
-    Raises UserError if a class has too few training photos, or the test photos show none of the classes.
+    Raises UserError if the test photos show none of the classes.
     """
     folder = workspace.run_folder(run_id)
     train, test = kept(folder, lambda: voc_splits(data, config.train_split, config.test_split))
-    _refuse_few(train, config.train_split)
     learn, measure = cells_of(workspace, encoder, config, (train, test), folder, progress)
 
     coordinates, basis = in_span(learn)
@@ -93,15 +92,6 @@ def cells_of(
         for name, split in zip(SPLITS, splits, strict=True)
     )
     return train, test
-
-
-def _refuse_few(train: Labelled, split: str) -> None:
-    for name, positives in zip(train.classes, (train.labels > 0).sum(axis=0).tolist(), strict=True):
-        if positives < FOLDS or len(train.files) - positives < FOLDS:
-            raise UserError(
-                f"{positives} of the {len(train.files)} photos of {split} show the class {name}. "
-                f"{FOLDS} folds need {FOLDS} photos with it and {FOLDS} without it."
-            )
 
 
 def _measured(classes: list[str], found: Scores, parts: KeptParts, config: SVMConfig, progress: Progress) -> Result:

@@ -128,6 +128,8 @@ def _wrapped(name: str, width: int) -> str:
 
 
 def _read(file: Path) -> Image.Image:
+    if not file.exists():
+        raise UserError(f"There is no file {file}.")
     try:
         return read_image(file)
     except UnreadableImage as error:

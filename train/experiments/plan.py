@@ -136,6 +136,8 @@ class Plan:
             f"orl over {base}": with_settings(train_preset("orl", asked.preset), {"base": base}) for base in bases
         }
         self.configs = _changed(configs, {"knn_every": 0} | dict(asked.changes))
+        if any(config.start_from or not config.backbone for config in self.configs.values()):
+            raise UserError("This trains from random weights. Leave start_from and the preset adapt out.")
         self.side = next(iter(self.configs.values())).image_size
         self.minings = {name: self._mining(name) for name in (asked.mining, *(each.mining for each in asked.pairs))}
         for each in asked.pairs:

@@ -15,6 +15,7 @@ import numpy as np
 
 from orl_explorer.db.runs.runs import metrics
 from orl_explorer.train.evaluate.protocols import (
+    PROTOCOLS,
     AttentionConfig,
     CorrespondenceConfig,
     EvaluateConfig,
@@ -27,6 +28,7 @@ from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.kinds import Evaluate
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.cost import estimate
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 ATTENDED = 150  # photos whose attention maps are measured; each costs as much as six crops
@@ -93,12 +95,15 @@ def reproduce(
     plan = Plan(workspace, asked, progress)  # refuses wrong settings before photos are read
     subject = gather_photos(workspace, folder, voc, progress.log)
     progress.log(f"{subject.photos} photos to train on ('{subject.dataset.name}'), '{subject.measured}' to test on.")
+    for data, config in protocols(subject, plan.side).values():
+        PROTOCOLS[config.protocol].check(workspace, data, config)
     rows = plan.rows(subject)
     left = [(row, seed) for seed in asked.seeds for row in rows]
     seconds = [estimate(workspace.store, row.config, subject.photos).seconds for row in rows if row.config is not None]
     progress.log(
-        f"{len(seconds) * len(asked.seeds)} trainings of about {sum(seconds) * len(asked.seeds) / 60:.0f} minutes in "
-        "all, beside mining and measuring, less what is there already."
+        f"{plural(len(seconds) * len(asked.seeds), 'training')}, of about "
+        f"{sum(seconds) * len(asked.seeds) / 60:.0f} minutes in all, beside mining and measuring, less what is there "
+        "already."
     )
     while left:
         row, seed = left[0]

@@ -37,6 +37,8 @@ from orl_explorer.train.tables import csv_lines, no_formula
 from orl_explorer.train.workspace import Workspace
 
 BLOCK = 256  # photos read at once
+ENDINGS = dict.fromkeys(("csv", "verdicts", "tags"), ".csv") | dict.fromkeys(("coco", "settings"), ".json")
+ENDINGS |= {"parquet": ".parquet", "archive": ".zip"}
 
 BOX = [(name, pa.int16()) for name in "xywh"]
 PAIRS = pa.schema(
@@ -109,6 +111,10 @@ def export(
     are numbers), else from 1. Raises UserError or StoreError.
     """
     leaving = _leaving(workspace, name, form, images, progress)
+    if form in ENDINGS and out.suffix in ENDINGS.values() and out.suffix != ENDINGS[form]:
+        raise UserError(
+            f"A file of the format {form} ends in {ENDINGS[form]}, not {out.suffix}. Choose another --format."
+        )
     with whole_file(out) as target:
         if form == "reference":
             target.mkdir()
@@ -128,9 +134,8 @@ def stream(workspace: Workspace, name: str, form: str) -> tuple[str, Iterator[by
     if form == "reference":
         files = ((file, reference.json_parts(content)) for file, content in _reference(leaving).items())
         return f"{_stem(leaving)}.zip", zipped(files)
-    endings = {"coco": "-rois.json", "settings": "-settings.json", "verdicts": "-verdicts.csv", "tags": "-tags.csv"}
-    endings["archive"] = "-archive.zip"
-    return f"{_stem(leaving)}{endings.get(form, f'.{form}')}", _parts(leaving, form)
+    what = {"coco": "-rois", "csv": "", "parquet": ""}.get(form, f"-{form}")
+    return f"{_stem(leaving)}{what}{ENDINGS[form]}", _parts(leaving, form)
 
 
 def _leaving(

@@ -187,7 +187,7 @@ class MakeMap(Job):
         )
 
     def check(self, workspace: Workspace) -> None:
-        self._shown(workspace)
+        maps.enough_points(workspace, self._shown(workspace))
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
         shown = self._shown(workspace)

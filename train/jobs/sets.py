@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from orl_explorer.db.models import CorrespondenceSet
@@ -56,7 +57,8 @@ def delete(workspace: Workspace, name: str, confirmed: str = "") -> Dependents:
         runs = "run" if len(affected.trained) == 1 else "runs"
         ids = ", ".join(str(run.id) for run in affected.trained)
         raise UserError(
-            f"{runs.capitalize()} {ids} trained on the correspondence set '{name}'. Repeat its name to delete it."
+            f"{runs.capitalize()} {ids} trained on the correspondence set '{name}'. Confirm its deletion with this name"
+            + (f", not '{confirmed}'." if confirmed else f": --confirm {shlex.quote(name)}.")
         )
     delete_set(workspace.store, found.id, workspace.actor())
     workspace.log("delete", f"set {name}", f"set {found.id}")

@@ -171,16 +171,25 @@ def find_map(workspace: Workspace, shown: MapOf) -> Map | None:
     return Map(points, places, components, state, state == map_state(shown, points_of(workspace, shown)))
 
 
-def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = None) -> Map:
-    """Place every point and save the map. Raises UserError if fewer than ``FEWEST`` points have features."""
-    progress = progress or Progress()
+def enough_points(workspace: Workspace, shown: MapOf) -> Points:
+    """Return the points of a map to be made. Raises UserError if fewer than ``FEWEST`` have features."""
     points = points_of(workspace, shown)
-    what = "photo" if shown.mined is None else "RoI"
     if len(points) < FEWEST:
         raise UserError(
-            f"Only {len(points)} {what}s of '{shown.dataset.name}' have stored features of '{shown.encoder.name}', too "
-            "few for a map. Mine with this encoder first."
+            f"Only {len(points)} {_what(shown)}s of '{shown.dataset.name}' have stored features of "
+            f"'{shown.encoder.name}', too few for a map. Mine with this encoder first."
         )
+    return points
+
+
+def _what(shown: MapOf) -> str:
+    return "photo" if shown.mined is None else "RoI"
+
+
+def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = None) -> Map:
+    """Place every point and save the map. Raises UserError if ``enough_points`` does."""
+    progress = progress or Progress()
+    points, what = enough_points(workspace, shown), _what(shown)
     progress.phase("Computing principal components", len(points))
     features = _features(workspace, shown)
     rows = features.images if shown.mined is None else features.rois

@@ -141,6 +141,8 @@ def search_file(
     """
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
     features = Features(workspace, encoder, precision=MineConfig.of(mined).precision)
+    if not path.exists():
+        raise UserError(f"There is no file {path}.")
     try:
         with open_photo(path) as photo:
             size = photo.width, photo.height
@@ -149,6 +151,9 @@ def search_file(
         raise UserError(f"Cannot read {path}: {problem}.") from problem
     example = Example(str(path), digest, box_of(box, size, features), partial(read_image, path))
     index = index_of_set(workspace, mined, features, report)
+    if filters.category is not None and filters.category not in index.names:
+        known = f"Known categories: {', '.join(index.names)}." if index.names else "Its dataset has no annotations."
+        raise UserError(f"The set '{mined.name}' has no category '{filters.category}'. {known}")
     found = search_rois(index, features, feature_of(features, encoder, example), filters)
     return hits(workspace, index, found), example.box
 

@@ -13,7 +13,7 @@ from orl_explorer.train.training.config import TrainConfig
 class Movement:
     """Measures both at the end of each epoch. Make it before the training changes the weights.
 
-    A long training moves the backbone by much of its norm, and renews the slow network hundreds of times: 928 times in
+    A long training moves the backbone by much of its norm, and renews the slow network hundreds of times: 924 times in
     the paper's.
     """
 

@@ -25,7 +25,10 @@ def settled(store: Store, config: C) -> C:
     Raises UserError if what they keep of an encoder has none to be taken from.
     """
     if not config.start_from and (config.freeze or config.batch_norms == "frozen" or not config.backbone):
-        raise UserError("These settings adapt an encoder, but start_from names none. Name the encoder to start from.")
+        raise UserError(
+            "These settings adapt an encoder, but start_from names none. Name the encoder to start from, in a terminal "
+            "with --start-from NAME."
+        )
     if config.backbone:
         return config
     return config.model_copy(update={"backbone": _encoder(store, config.start_from).architecture})

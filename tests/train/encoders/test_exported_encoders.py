@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,23 @@ def test_the_card_says_how_the_encoder_came_about(trained: Workspace, tmp_path: 
     starter = json.loads(export_encoder(trained, "starter", "safetensors", tmp_path / "s").read_text())
     assert (starter["supervised"], starter["method"], starter["trained_on"]) == (True, None, None)
     assert starter["pixels"]["mean"] == [127 / 255] * 3
+
+
+def test_what_an_exported_encoder_learned_from_comes_back(trained: Workspace, tmp_path: Path) -> None:
+    said: list[str] = []
+    labelled = weights.random_weights("resnet18", 3)
+    weights.keep_weights(trained, replace(labelled, supervised=True), "labelled", "imported", "a test")
+    export_encoder(trained, "labelled", "torchvision", tmp_path / "labelled.pth")
+    back = weights.add(trained, str(tmp_path / "labelled.pth"), "back", tell=said.append)
+    assert (back.supervised, back.learned_from) == (True, "labels")
+    assert len(said) == 1
+    (tmp_path / "labelled.pth.json").unlink()
+    guessed = weights.add(trained, str(tmp_path / "labelled.pth"), "guessed", tell=said.append)
+    assert guessed.learned_from == "nothing"
+    assert said[-1] == (
+        "The file does not say how it was trained. Taken as trained without labels: it has no classifier. Otherwise "
+        "give --learned-from."
+    )
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,10 @@ def test_the_nearest_photos_vote_for_the_class(classes: Path, voc: Path, evaluat
     assert row.summary["chance"] == 0.5
     row, _ = evaluated(voc, KNNConfig())
     assert row.summary["photos"] == 8
-    assert row.summary["notes"] == ["A photo's class is that of its largest object."]
+    assert row.summary["notes"] == [
+        "A photo's class is that of its largest object.",
+        "The accuracy is that with k = 12: there are no more training photos.",
+    ]
 
 
 def test_quality_of_pairs_is_that_of_a_sweep_with_boxes_of_the_store(

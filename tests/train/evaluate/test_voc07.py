@@ -23,7 +23,7 @@ from orl_explorer.orl.pixels import read_image
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, voc_splits
-from orl_explorer.train.evaluate.protocols import EvaluateConfig, KNNConfig, LowShotConfig, SVMConfig
+from orl_explorer.train.evaluate.protocols import PROTOCOLS, EvaluateConfig, KNNConfig, LowShotConfig, SVMConfig
 from orl_explorer.train.evaluate.voc07_lowshot import summarise
 from orl_explorer.train.progress import Stopped
 from orl_explorer.train.workspace import Workspace
@@ -139,14 +139,14 @@ def test_processes_change_nothing(voc: Path, evaluated: Callable) -> None:
     assert by_two == by_one
 
 
-def test_a_class_too_rare_for_three_folds_is_a_sentence(evaluated: Callable, voc: Path, tmp_path: Path) -> None:
+def test_a_class_too_rare_for_three_folds_is_a_sentence(place: Workspace, voc: Path, tmp_path: Path) -> None:
     shutil.copytree(voc, tmp_path / "VOCdevkit")
     file = tmp_path / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main" / "red_trainval.txt"
     file.write_text(file.read_text().replace(" 1\n", "-1\n").replace("trainval-00 -1", "trainval-00  1"))
     with pytest.raises(
         UserError, match="1 of the 16 photos of trainval show the class red. 3 folds need 3 photos with it and 3"
     ):
-        evaluated(tmp_path / "VOCdevkit", SVM)
+        PROTOCOLS["voc07-svm"].check(place, str(tmp_path / "VOCdevkit"), SVM)
 
 
 def test_a_photo_that_cannot_be_read_is_a_sentence(evaluated: Callable, voc: Path, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Encoder, Run
-from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
-from orl_explorer.db.runs.runs import add_metrics, add_run
+from orl_explorer.db.photos import dataset_by_id, dataset_named, datasets, usable_images
+from orl_explorer.db.runs.runs import add_metrics, add_run, runs
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import SVMConfig
@@ -148,6 +148,21 @@ def test_a_copy_of_a_photo_to_measure_on_is_refused(workspace: Workspace, messy:
     shutil.copy(voc / "JPEGImages" / "scene-008.jpg", messy / "a-copy.jpg")
     with pytest.raises(UserError, match="1 photo of 'voc07-val', on which .* such as a-copy.jpg of"):
         gather_photos(workspace, messy, voc)
+
+
+def test_a_class_with_few_photos_is_refused_before_any_training(workspace: Workspace, messy: Path) -> None:
+    voc = messy / "sets" / "mine" / "VOC2007"
+    (voc / "ImageSets" / "Main" / "thing_train.txt").write_text("scene-000 1\nscene-001 -1\nscene-002 -1\n")
+    with pytest.raises(UserError, match="1 of the 3 photos of train show the class thing. .* Add photos,"):
+        next(reproduce(workspace, messy, ReproduceAsked(seeds=[0]), voc=voc))
+    assert not runs(workspace.store)
+
+
+@pytest.mark.parametrize("asked", [{"preset": "adapt"}, {"changes": {"start_from": "starter"}}])
+def test_every_training_starts_from_random_weights(workspace: Workspace, folder: Path, asked: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="This trains from random weights. Leave start_from and the preset adapt out."):
+        next(reproduce(workspace, folder, ReproduceAsked(**asked)))
+    assert not datasets(workspace.store)
 
 
 def test_wrong_folders_are_told_in_a_sentence(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
