@@ -393,3 +393,5 @@ def test_with_few_photos_the_advice_names_smaller_groups_too() -> None:
     assert smaller_batch(config, 20, 1) == "Use --set batch_size=18 --set norm_group=16."
     assert smaller_batch(config, 12, 1) == "Use --set batch_size=10 --set norm_group=8."
     refuse_uneven(config.model_copy(update={"batch_size": 10, "norm_group": 8}), 1)
+    odd = config.model_copy(update={"norm_group": 3})
+    assert smaller_batch(odd, 4, 1) == "Use --set batch_size=4 --set norm_group=2."

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, Result
 from orl_explorer.train.lost import tell_left_out
@@ -35,6 +38,7 @@ def evaluate(
     features = Features(workspace, encoder, str(choose_device()))
     photos, images = Photos.of(workspace.store, dataset.id), known_photos(workspace, dataset, progress)
     images = embed_images(features, images, photos, progress)
+    queries = len(images) - int(np.isin([image.id for image in images], kept_out(workspace.store, dataset.id)).sum())
     mining = MineConfig(
         neighbors=config.neighbors,
         pair_ratio=config.pair_ratio,
@@ -51,4 +55,4 @@ def evaluate(
         "measure": {name: measures[name] for name in measures if name in chances},
         "by_chance": {name: measures[f"{name}_chance"] for name in measures if name in chances},
     }
-    return Result(measures | {"queries": float(min(config.queries, len(images)))}, values)
+    return Result(measures | {"queries": float(min(config.queries, queries))}, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from orl_explorer.db.models import Encoder
+from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.evaluations import Values
 from orl_explorer.orl.reading import LARGEST
@@ -378,7 +380,12 @@ def data_state(workspace: Workspace, data: str, config: EvaluateConfig) -> str:
     """Return a digest of the present data of an evaluation. It changes if the data change."""
     if protocol_named(config.protocol).takes_folder:
         return state_of(data)
-    return f"revision {dataset_named(workspace.store, data).revision}"
+    dataset = dataset_named(workspace.store, data)
+    state = f"revision {dataset.revision}"
+    if isinstance(config, CorrespondenceConfig):  # photos that are kept out of mining are no queries of it
+        out = kept_out(workspace.store, dataset.id)
+        state += f", without {hashlib.sha256(out.tobytes()).hexdigest()[:16]}" if len(out) else ""
+    return state
 
 
 def read_evaluate_config(values: dict[str, Any]) -> EvaluateConfig:

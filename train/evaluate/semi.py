@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -93,15 +94,17 @@ def draw_labelled(train: Labelled, config: SemiConfig) -> Labelled:
 
 
 def _listed(train: Labelled, file: Path) -> np.ndarray:
-    """Return the positions of listed photos. A line begins with a file or CLASS/file; the rest is ignored."""
+    """Return the positions of listed photos. A line begins with the end of a path; the rest is ignored."""
     try:
         names = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Cannot read {file}: {error}.") from error
     position: dict[str, int] = {}
     count: Counter[str] = Counter()
+    above = len(PurePosixPath(os.path.commonpath(train.files)).parts)
     for i, path in enumerate(train.files):
-        for name in (PurePosixPath(path).name, "/".join(PurePosixPath(path).parts[-2:])):
+        parts = PurePosixPath(path).parts
+        for name in ("/".join(parts[start:]) for start in range(min(above, len(parts) - 2), len(parts))):
             position[name] = i
             count[name] += 1
     unknown = [name for name in names if name not in position]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from orl_explorer.db.models import Dataset
-from orl_explorer.db.photos import dataset_named, unite, usable_images
+from orl_explorer.db.photos import dataset_named, find_dataset, unite, usable_images
 from orl_explorer.orl.formats import SUFFIXES
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import voc_split
@@ -59,15 +60,14 @@ def gather_photos(
         )
     learn, measure = splits = _splits(found)
     datasets = {split: _linked(workspace, found, split) for split in splits}
-    names = [datasets[learn]] if found.resolve().is_relative_to(folder) or inside == found else []
+    named = found if voc is None else _voc_in(voc.absolute())  # before links are followed
+    places = [place for place in (named, found, inside, workspace.path) if place is not None]
+    within = inside == found or any(place.is_relative_to(folder) for place in (found, named) if place is not None)
+    names = [datasets[learn]] if within else []
     if inside not in (None, found):
         tell(f"The photos of {inside} are left out: they may be those of {found}, on which encoders are measured.")
-    places = [place for place in (found, inside) if place is not None]
-    apart = {*places, *(place.resolve() for place in places)}  # both, as a link may lead there
-    apart |= {own} if own.is_relative_to(folder) else set()
-    names += [
-        ingest(workspace, part).dataset.name for part in _parts(workspace, folder, apart, set()) if any(walk(part))
-    ]
+    parts = _Parts(workspace, folder, {*places, *(place.resolve() for place in places)}, tell)
+    names += [parts.ingested(part) for part in parts]
     if not names:
         raise UserError(f"{folder} has no photos to train on.")
     whole = unite(workspace.store, names)
@@ -75,30 +75,78 @@ def gather_photos(
     return ReproduceSubject(whole, whole.image_count, found, datasets[measure], (learn, measure))
 
 
-def _parts(
-    workspace: Workspace, folder: Path, apart: Collection[Path], seen: set[Path], top: Path | None = None
-) -> Iterator[Path]:
-    """Yield the largest folders in which nothing of ``apart`` lies. Photos beside these get a folder of links.
+class _Parts:
+    """The largest folders below a folder that have photos, and that lead to nothing of ``apart``, not even by a link.
 
-    seen: real paths of folders that were looked at. top: the folder of the first call.
+    Photos beside such folders get a folder of links. tell: called with a sentence about a folder that is passed over.
     """
-    top = top or folder
-    real = folder.resolve()
-    if real in seen or any(real.is_relative_to(place) for place in apart):
-        return
-    seen.add(real)
-    if not any(place.is_relative_to(real) or place.is_relative_to(folder) for place in apart):
-        yield folder
-        return
-    entries = [entry for entry in sorted(folder.iterdir()) if not is_hidden(entry.name)]
-    loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
-    if loose:
-        links = workspace.path / "splits" / "-".join((top.name, *folder.relative_to(top).parts, "loose"))
-        _link(links, loose)
-        yield links
-    for entry in entries:
-        if entry.is_dir():
-            yield from _parts(workspace, entry, apart, seen, top)
+
+    def __init__(self, workspace: Workspace, top: Path, apart: Collection[Path], tell: Callable[[str], object]) -> None:
+        self._workspace, self._top, self._apart, self._tell = workspace, top, apart, tell
+        self._taken: list[Path] = []  # real paths of what was yielded
+        self._entered: set[Path] = set()  # real paths of folders of which the entries were looked at
+
+    def __iter__(self) -> Iterator[Path]:
+        return self._below(self._top)
+
+    def ingested(self, part: Path) -> str:
+        """Make a dataset of a part, and return its name: the folder's, or its path if that name is taken."""
+        known = find_dataset(self._workspace.store, part.name)
+        path = "-".join((self._top.name, *part.relative_to(self._top).parts)) if part.is_relative_to(self._top) else ""
+        taken = known is not None and known.root != str(part.resolve())
+        return ingest(self._workspace, part, name=path if taken and path else None).dataset.name
+
+    def _below(self, folder: Path) -> Iterator[Path]:
+        real = folder.resolve()
+        if any(real.is_relative_to(place) for place in self._apart):
+            return
+        if real in self._entered or any(real.is_relative_to(taken) for taken in self._taken):
+            return
+        try:
+            if not self._leads_apart(folder):
+                if any(walk(folder)):
+                    self._taken.append(real)
+                    yield folder
+                return
+            self._entered.add(real)
+            entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
+        except (UserError, OSError) as error:
+            self._tell(f"Passed over: {str(error).rstrip('.')}.")
+            return
+        # Links come last: what they lead to may be a part already.
+        entries.sort(key=lambda entry: (entry.is_symlink(), entry.name))
+        loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
+        if loose:
+            links = "-".join((self._top.name, *folder.relative_to(self._top).parts, "loose"))
+            _link(self._workspace.path / "splits" / links, loose)
+            yield self._workspace.path / "splits" / links
+        for entry in entries:
+            if entry.is_dir():
+                yield from self._below(entry)
+
+    def _leads_apart(self, folder: Path) -> bool:
+        """Whether a folder, or one that a link in it leads to, holds or lies in anything of ``apart``."""
+        entered: set[Path] = set()
+        waiting = [folder]
+        while waiting:
+            real = (here := waiting.pop()).resolve()
+            if real in entered:
+                continue
+            entered.add(real)
+            if any(
+                place.is_relative_to(real) or place.is_relative_to(here) or real.is_relative_to(place)
+                for place in self._apart
+            ):
+                return True
+            waiting += [entry for entry in _folders(real) if not is_hidden(entry.name)]
+        return False
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+    except OSError:  # it has no photos that could be read
+        return []
 
 
 def _refuse_shared(workspace: Workspace, whole: Dataset, measured: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from orl_explorer.db.encoders import VECTORS, add_encoder, find_encoder
 from orl_explorer.db.models import Dataset, Encoder, Image
-from orl_explorer.db.proposals import add_proposals, drop_proposals, missing_proposals, proposals_of
+from orl_explorer.db.proposals import drop_proposals, keep_proposals, missing_proposals, proposals_of
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interchange.vector_files import VectorFile
 from orl_explorer.train.interchange.vector_rows import ImportedRows, listed, rows_of
@@ -264,13 +264,14 @@ class _Incoming:
         self._add(features.images, boxed=False)
         self._add(features.rois, boxed=True)
         self.progress.phase("Storing boxes", len(boxes))
+        stored: list[int] = []  # photos that got their boxes from this import, not from another one meanwhile
         try:
             for some in batched(boxes.items(), BLOCK):
-                add_proposals(self.workspace.store, self._method, dict(some))
+                stored += keep_proposals(self.workspace.store, self._method, dict(some))
                 self.progress.advance(len(some))
         except BaseException:
             with contextlib.suppress(Exception):
-                drop_proposals(self.workspace.store, list(boxes), self._method)
+                drop_proposals(self.workspace.store, stored, self._method)
             raise
 
     def _fresh(self, stored: Embeddings, *, boxed: bool) -> np.ndarray:

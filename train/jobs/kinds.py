@@ -106,6 +106,8 @@ class Mine(Job):
         from orl_explorer.train.mining.mine import mine
         from orl_explorer.train.mining.place import working
 
+        if self.made(workspace, run_by_id(workspace.store, run_id)):  # by an attempt whose end was not recorded
+            return
         asked = *self._rows(workspace), self.name, self.config
         how: dict[str, Any] = {"device": recorded_device(workspace, run_id), "progress": progress}
         with working(is_ray_job(run_by_id(workspace.store, run_id)), self.workers, progress) as place:

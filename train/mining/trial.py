@@ -171,7 +171,8 @@ class Trial:
             ids = self.sample.ids(k)
             if k not in self._annotated:
                 self._annotated[k] = annotated_objects(self._workspace.store, ids.tolist())
-            measures |= with_labels(mined, as_objects(self._annotated[k], ids))
+            objects = as_objects(self._annotated[k], ids)
+            measures |= with_labels(mined, objects) if len(objects.boxes) else {}
         return measures
 
     def _refresh(self) -> None:

@@ -141,7 +141,8 @@ def smaller_batch(config: TrainConfig, photos: int, processes: int) -> str:
     pieces = config.accumulate * processes
     fitting = [size for size in range(2 * pieces, photos + 1, pieces) if _divides(config, size, processes)]
     if not fitting:
-        group = 0 if "norm_group" in getattr(config, "unused", ()) else getattr(config, "norm_group", 0) // 2
+        group = 0 if "norm_group" in getattr(config, "unused", ()) else getattr(config, "norm_group", 0)
+        group = max(2, group // 2) if group > 2 else group // 2
         if photos >= 4 * pieces and group >= 2:  # smaller groups of photos may be normalised together
             halved = smaller_batch(config.model_copy(update={"norm_group": group}), photos, processes)
             return halved if "norm_group" in halved else halved.replace(".", f" --set norm_group={group}.")

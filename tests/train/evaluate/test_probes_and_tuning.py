@@ -11,11 +11,14 @@ import pytest
 import torch
 
 from orl_explorer.db.models import Run
+from orl_explorer.db.people.kept_out import KEPT_OUT
+from orl_explorer.db.people.tags import tag_photos
+from orl_explorer.db.photos import usable_images
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.orl.backbones import IMAGENET
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, class_folders
-from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, KNNConfig, LinearConfig, SemiConfig
+from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, KNNConfig, LinearConfig, SemiConfig, data_state
 from orl_explorer.train.evaluate.semi import draw_labelled
 from orl_explorer.train.evaluate.views import LabelledViews, Steps, training_batches
 from orl_explorer.train.progress import Stopped
@@ -215,6 +218,13 @@ def test_quality_of_pairs_is_that_of_a_sweep_with_boxes_of_the_store(
     [cell] = sweep(mined, "demo", "starter", {}, base=base, sample=4)
     assert {name: row.summary[name] for name in cell.measures} == pytest.approx(cell.measures)
     assert row.data == "demo"
+    before = data_state(mined, "demo", config)
+    images = [image.id for image in usable_images(mined.store, 1)]
+    tag_photos(mined.store, images[:10], KEPT_OUT, "ann")
+    assert data_state(mined, "demo", config) != before
+    again = add_run(mined.store, Run(kind="evaluate", name="y", params={})).id
+    left = evaluate(mined, "starter", "demo", config.model_copy(update={"neighbors": 1}), run_id=again)
+    assert (len(images), left.summary["queries"]) == (12, 2.0)
     for source in ("map", "search+map"):
         with pytest.raises(UserError, match="Pairs are compared among boxes that do not depend on the encoder"):
             evaluation(mined, "starter", "demo", CorrespondenceConfig(proposals=source)).check(mined)
@@ -230,3 +240,9 @@ def test_a_listed_name_that_several_classes_have_is_asked_for_with_its_class(tmp
     assert str(refusal.value) == f"{file} lists 1.jpg, of which train/ has 2. Write it as CLASS/1.jpg."
     file.write_text("2.jpg\ncat/1.jpg\n")
     assert draw_labelled(train, config).files == ["/t/train/cat/1.jpg", "/t/train/dog/2.jpg"]
+    train.files[:2] = ["/t/train/cat/x/1.jpg", "/t/train/dog/x/1.jpg"]
+    file.write_text("2.jpg\nx/1.jpg\n")
+    with pytest.raises(UserError, match="lists x/1.jpg, of which train/ has 2. Write it as CLASS/x/1.jpg."):
+        draw_labelled(train, config)
+    file.write_text("2.jpg\ncat/x/1.jpg\n")
+    assert draw_labelled(train, config).files == ["/t/train/cat/x/1.jpg", "/t/train/dog/2.jpg"]

@@ -105,7 +105,7 @@ def test_mistakes_are_told_in_a_sentence(known: Workspace, photo: Path, tmp_path
     drawn = maps_figure([Image.new("RGB", (8, 8))], [FigureColumn("an encoder", [np.eye(2)])], "cosine")
     with pytest.raises(UserError, match=r"figure.gif. Use .png, .svg or .pdf as its ending\."):
         save_figure(drawn, tmp_path / "figure.gif")
-    with pytest.raises(UserError, match="Cannot read .*gone.jpg: the file is not there any more"):
+    with pytest.raises(UserError, match="There is no file .*gone.jpg."):
         attention_figure(known, [tmp_path / "gone.jpg"], ["starter"])
     with pytest.raises(
         UserError, match="Cannot draw the encoder 'starter'. The encoder has no class token. Use the map"

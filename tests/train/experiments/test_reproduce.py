@@ -1,8 +1,7 @@
-"""Methods in one table: the order of its runs, photos that are never trained on, seeds, and the end of the hours."""
+"""Methods in one table: the order of its runs, what is refused, seeds, and the end of the hours."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Encoder, Run
-from orl_explorer.db.photos import dataset_by_id, dataset_named, datasets, usable_images
+from orl_explorer.db.photos import dataset_by_id, dataset_named, datasets
 from orl_explorer.db.runs.runs import add_metrics, add_run, runs
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
@@ -20,134 +19,12 @@ from orl_explorer.train.experiments import plan
 from orl_explorer.train.experiments import reproduce as reproduction
 from orl_explorer.train.experiments.plan import ANNOTATED, OtherPairs, Plan, ReproduceAsked
 from orl_explorer.train.experiments.reproduce import Hours, reproduce
-from orl_explorer.train.experiments.subject import ReproduceSubject, gather_photos
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.progress import Progress, Stopped
-from orl_explorer.train.workspace import Workspace, open_workspace
+from orl_explorer.train.workspace import Workspace
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def folder(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """VOCdevkit/VOC2007 with six training scenes and four test scenes, and two more scenes in a folder."""
-    root = tmp_path_factory.mktemp("photos")
-    voc, others = root / "VOCdevkit" / "VOC2007", root / "more"
-    for part in (voc / "JPEGImages", voc / "Annotations", voc / "ImageSets" / "Main", others):
-        part.mkdir(parents=True)
-    lists: dict[str, list[str]] = {"train": [], "val": []}
-    for number, path in enumerate(sorted(small_scenes.iterdir())):
-        if number >= 10:
-            (others / path.name).symlink_to(path)
-            continue
-        (voc / "JPEGImages" / path.name).symlink_to(path)
-        box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>120</xmax><ymax>120</ymax></bndbox>"
-        objects = f"<object><name>thing</name>{box}</object>"
-        (voc / "Annotations" / f"{path.stem}.xml").write_text(f"<annotation>{objects}</annotation>")
-        lists["train" if number < 6 else "val"].append(f"{path.stem} {1 if number % 2 else -1}\n")
-    for split, lines in lists.items():
-        (voc / "ImageSets" / "Main" / f"thing_{split}.txt").write_text("".join(lines))
-    return root
-
-
-def test_photos_to_measure_on_are_never_trained_on(workspace: Workspace, folder: Path) -> None:
-    for _ in range(2):  # the second time, everything is there
-        subject = gather_photos(workspace, folder)
-    assert (subject.dataset.name, subject.photos) == ("more+voc07-train", 8)
-    assert (subject.measured, subject.splits) == ("voc07-val", ("train", "val"))
-    names = [
-        {Path(image.path).name for image in usable_images(workspace.store, dataset_named(workspace.store, name).id)}
-        for name in (subject.dataset.name, subject.measured)
-    ]
-    assert names[1] == {f"scene-{n:03d}.jpg" for n in (6, 7, 8, 9)}
-    assert not names[0] & names[1]
-    assert dataset_named(workspace.store, subject.measured).annotation_count == 4
-
-
-def test_voc_may_lie_elsewhere_and_is_then_not_trained_on(workspace: Workspace, folder: Path) -> None:
-    subject = gather_photos(workspace, folder / "more", folder / "VOCdevkit")
-    assert (subject.dataset.name, subject.photos, subject.measured) == ("more", 2, "voc07-val")
-
-
-def trained_and_measured(workspace: Workspace, subject: ReproduceSubject) -> tuple[set[str], set[str]]:
-    """The names of the photos to train on and of those to measure on."""
-    found = (dataset_named(workspace.store, name).id for name in (subject.dataset.name, subject.measured))
-    train, measured = ({Path(i.path).name for i in usable_images(workspace.store, d)} for d in found)
-    return train, measured
-
-
-@pytest.fixture
-def messy(folder: Path, tmp_path: Path) -> Path:
-    """The photos in an untidy folder: VOC in a place of its own, another year beside it, and photos beside both."""
-    root = tmp_path / "messy"
-    shutil.copytree(folder / "VOCdevkit" / "VOC2007", root / "sets" / "mine" / "VOC2007", symlinks=True)
-    later = root / "sets" / "mine" / "VOC2012" / "JPEGImages"
-    later.mkdir(parents=True)
-    for target, name in ((later, "scene-010.jpg"), (root, "scene-011.jpg")):
-        shutil.copy(folder / "more" / name, target / name)
-    return root
-
-
-def test_photos_beside_voc_are_taken_wherever_it_lies(workspace: Workspace, messy: Path) -> None:
-    subject = gather_photos(workspace, messy, messy / "sets" / "mine" / "VOC2007")
-    train, measured = trained_and_measured(workspace, subject)
-    assert train == {f"scene-{n:03d}.jpg" for n in (0, 1, 2, 3, 4, 5, 10, 11)}
-    assert measured == {f"scene-{n:03d}.jpg" for n in (6, 7, 8, 9)}
-    assert subject.dataset.root == "VOC2012 + messy-loose + voc07-train"
-
-
-def test_another_folder_of_the_same_name_brings_its_own_photos(
-    workspace: Workspace, messy: Path, tmp_path: Path
-) -> None:
-    shutil.rmtree(messy / "sets" / "mine" / "VOC2012")
-    gather_photos(workspace, messy, messy / "sets" / "mine" / "VOC2007")
-    other = tmp_path / "other" / "messy"
-    shutil.copytree(messy, other, symlinks=True)
-    (other / "scene-011.jpg").rename(other / "another.jpg")
-    shutil.rmtree(messy)
-    subject = gather_photos(workspace, other, other / "sets" / "mine" / "VOC2007")
-    train, measured = trained_and_measured(workspace, subject)
-    assert train == {"another.jpg", *(f"scene-{n:03d}.jpg" for n in range(6))}
-    assert measured == {f"scene-{n:03d}.jpg" for n in (6, 7, 8, 9)}
-
-
-def test_a_workspace_among_the_photos_is_not_trained_on(messy: Path) -> None:
-    within = open_workspace(messy / "workspace")
-    for _ in range(2):  # the second time, it holds links to VOC's photos
-        subject = gather_photos(within, messy, messy / "sets" / "mine" / "VOC2007")
-        assert (subject.photos, len(trained_and_measured(within, subject)[0])) == (8, 8)
-    with pytest.raises(UserError, match="messy is the workspace. Keep photos and workspace apart"):
-        gather_photos(open_workspace(messy), messy, messy / "sets" / "mine" / "VOC2007")
-
-
-@pytest.mark.parametrize("linked", ["VOCdevkit", "VOCdevkit/VOC2007"])
-def test_links_to_voc_lead_to_the_same_photos(workspace: Workspace, folder: Path, tmp_path: Path, linked: str) -> None:
-    links = tmp_path / "links"
-    (links / linked).parent.mkdir(parents=True, exist_ok=True)
-    (links / linked).symlink_to(folder / linked)
-    (links / "more").symlink_to(folder / "more")
-    subject = gather_photos(workspace, links)
-    train, measured = trained_and_measured(workspace, subject)
-    assert train == {f"scene-{n:03d}.jpg" for n in (0, 1, 2, 3, 4, 5, 10, 11)}
-    assert measured == {f"scene-{n:03d}.jpg" for n in (6, 7, 8, 9)}
-
-
-def test_another_voc_among_the_photos_is_left_out_with_a_word(workspace: Workspace, folder: Path, messy: Path) -> None:
-    said: list[str] = []
-    subject = gather_photos(workspace, folder, messy / "sets" / "mine" / "VOC2007", said.append)
-    assert (subject.dataset.name, subject.photos) == ("more", 2)
-    assert said == [
-        f"The photos of {folder}/VOCdevkit/VOC2007 are left out: they may be those of {messy}/sets/mine/VOC2007, on "
-        "which encoders are measured."
-    ]
-
-
-def test_a_copy_of_a_photo_to_measure_on_is_refused(workspace: Workspace, messy: Path) -> None:
-    voc = messy / "sets" / "mine" / "VOC2007"
-    shutil.copy(voc / "JPEGImages" / "scene-008.jpg", messy / "a-copy.jpg")
-    with pytest.raises(UserError, match="1 photo of 'voc07-val', on which .* such as a-copy.jpg of"):
-        gather_photos(workspace, messy, voc)
 
 
 def test_a_class_with_few_photos_is_refused_before_any_training(workspace: Workspace, messy: Path) -> None:
@@ -163,16 +40,6 @@ def test_every_training_starts_from_random_weights(workspace: Workspace, folder:
     with pytest.raises(UserError, match="This trains from random weights. Leave start_from and the preset adapt out."):
         next(reproduce(workspace, folder, ReproduceAsked(**asked)))
     assert not datasets(workspace.store)
-
-
-def test_wrong_folders_are_told_in_a_sentence(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"more has no VOC2007 .* Give its folder with --voc FOLDER\."):
-        gather_photos(workspace, folder / "more")
-    with pytest.raises(UserError, match="There is no folder"):
-        gather_photos(workspace, tmp_path / "gone")
-    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
-    with pytest.raises(UserError, match="has lists of neither trainval and test nor train and val"):
-        gather_photos(workspace, tmp_path)
 
 
 class Made:

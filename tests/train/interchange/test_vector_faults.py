@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from pyarrow import parquet
 import orl_explorer
 from orl_explorer.db.encoders import encoders
 from orl_explorer.db.photos import usable_images
-from orl_explorer.db.proposals import add_proposals, proposal_methods
+from orl_explorer.db.proposals import add_proposals, proposal_methods, proposals_of
+from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.part_files import HEAD
 from orl_explorer.train.workspace import Workspace
@@ -221,6 +222,22 @@ def test_faults_of_tables(photographed: Workspace, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^Cannot read .*v.parquet: "):
         bring(photographed, tmp_path / "v.parquet")
     _nothing_is_stored(photographed)
+
+
+def test_an_import_that_fails_leaves_the_boxes_of_another_one(
+    photographed: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = paths(photographed)
+    images = [image.id for image in usable_images(photographed.store, 1)]
+
+    def lost(store: Store, method: str, boxes: Mapping[int, np.ndarray]) -> list[int]:
+        add_proposals(store, method, boxes)  # as another process does meanwhile
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr("orl_explorer.train.interchange.import_vectors.keep_proposals", lost)
+    with pytest.raises(StoreError, match="The disk is full"):
+        bring(photographed, photo_file(tmp_path, names), box_file(tmp_path, names))
+    assert len(proposals_of(photographed.store, images, "imported:clip")) == 12
 
 
 def test_names_that_imported_vectors_cannot_have(place: orl_explorer.Workspace, tmp_path: Path) -> None:

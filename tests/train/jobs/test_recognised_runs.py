@@ -181,6 +181,16 @@ def test_an_encoder_of_another_id_is_another_encoder(place: Workspace, tiny_mine
     assert complete_set_named(place.store, "set").encoder_id == encoder_named(place.store, "starter").id
 
 
+def test_a_mining_whose_end_was_not_recorded_is_done_when_it_is_resumed(
+    place: Workspace, tiny_mine: MineConfig
+) -> None:
+    mined = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "a"))
+    assert mined.run_id is not None
+    update_run(place.store, mined.run_id, status="crashed")
+    again = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "a"))
+    assert (again.id, [run.status for run in runs(place.store)]) == (mined.id, ["done"])
+
+
 def test_a_set_is_recognised_under_its_new_name(place: Workspace, tiny_mine: MineConfig) -> None:
     mined = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "a"))
     rename_set(place.store, mined.id, "b")

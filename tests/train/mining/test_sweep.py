@@ -122,6 +122,13 @@ def test_without_annotations_nothing_is_said_of_objects(mined: Workspace) -> Non
     assert "same_class" not in cell.measures
 
 
+def test_of_photos_without_annotations_nothing_is_said_beside_annotated_ones(mined: Workspace) -> None:
+    with mined.store.session() as session:
+        session.execute(text("DELETE FROM annotation"))  # the dataset still counts those of other photos
+    (cell,) = sweep(mined, "demo", "starter", {"pair_ratio": [0.2]}, base=MINED, sample=2)
+    assert "same_class" not in cell.measures
+
+
 def test_one_cell_for_every_combination_and_each_as_if_alone(mined: Workspace) -> None:
     grid = {"neighbors": [1, 3], "pair_ratio": [0.1, 0.3], "min_similarity": [-1, 0.5]}
     cells = sweep(mined, "demo", "starter", grid, base=MINED, sample=4)
