@@ -164,5 +164,5 @@ def _items(file: Path, prefix: str) -> Iterator[Any]:
     except OSError as error:
         raise UserError(f"Cannot read {file}: {error.strerror}.") from error
     except (ijson.JSONError, UnicodeDecodeError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].rstrip(".")
         raise UserError(f"{file} is not complete, valid JSON: {reason}.") from error
