@@ -36,6 +36,9 @@ MineChanges = Annotated[
 TrainChanges = Annotated[
     list[str] | None, typer.Option("--set", help="Change a training setting: key=value. May be repeated.")
 ]
+RowMining = Annotated[
+    str, one_of(MINE_PRESETS, help="Preset of the mining settings. Selective search runs on photos of half the size.")
+]
 ProtocolPreset = Annotated[
     str, typer.Option(help="Preset of the protocol's settings. Default: the first preset of the protocol.")
 ]
@@ -156,7 +159,7 @@ def reproduce_command(
             min=0.001, help="Hours of this call. Then it stops at a checkpoint, and the same command goes on next time."
         ),
     ] = None,
-    mining: Annotated[str, one_of(MINE_PRESETS, help="Preset of mining; searches at half the size.")] = "paper",
+    mining: RowMining = "paper",
     changes: TrainChanges = None,
     mine_changes: MineChanges = None,
     pairs: OtherEncoders = None,
