@@ -126,6 +126,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_an_output_that_nobody_reads_is_no_traceback(tmp_path: Path, line: str, said: str) -> None:
+    open_workspace(tmp_path / "w")
     done = shell(line, W=str(tmp_path / "w"))
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr

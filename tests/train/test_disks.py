@@ -60,6 +60,7 @@ def test_a_link_to_a_network_disk_is_followed(mounted: Path, tmp_path: Path) -> 
 
 
 def test_a_store_on_a_network_disk_is_opened_with_a_warning(mounted: Path, tmp_path: Path) -> None:
+    open_workspace(mounted / "w")
     done = orl("runs", "--workspace", mounted / "w")
     assert done.returncode == 0
     assert done.stderr.startswith(f"Warning: {mounted}/w is on a network disk (nfs4). SQLite works there for one ")
