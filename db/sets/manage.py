@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from orl_explorer.db.models import (
@@ -67,15 +67,19 @@ def dependents(store: Store, set_id: int) -> Dependents:
 
 
 def _using(session: Session, set_id: int) -> Sequence[Run]:
-    """Return the runs that trained on a set, and the run that mines it."""
+    """Return the runs that trained on a set, those that made a map of its RoIs, and the run that mines it."""
     mining = select(CorrespondenceSet.run_id).where(CorrespondenceSet.id == set_id).scalar_subquery()
-    return session.scalars(
-        select(Run).where((Run.correspondence_set_id == set_id) | (Run.id == mining)).order_by(Run.id)
-    ).all()
+    uses = (Run.correspondence_set_id == set_id) | (Run.id == mining) | _maps(set_id)
+    return session.scalars(select(Run).where(uses).order_by(Run.id)).all()
+
+
+def _maps(set_id: int) -> ColumnElement[bool]:
+    """Whether a run makes a map of a set's RoIs."""
+    return and_(Run.kind == "map", Run.params["set_id"].as_integer() == set_id)
 
 
 def rename_set(store: Store, set_id: int, name: str) -> None:
-    """Rename a complete set, also in the runs that trained on it.
+    """Rename a complete set, also in the runs that used it.
 
     Raises StoreError if the name is empty or taken, or the set is in use or not complete.
     """
@@ -94,6 +98,8 @@ def rename_set(store: Store, set_id: int, name: str) -> None:
         _refuse_in_use(session, found)
         for run in session.scalars(select(Run).where(Run.correspondence_set_id == set_id)):
             run.params = run.params | {"correspondence": name}
+        for run in session.scalars(select(Run).where(_maps(set_id))):
+            run.params = run.params | {"set": name}
         found.name = name
 
 

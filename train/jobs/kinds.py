@@ -16,7 +16,7 @@ from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
 from orl_explorer.db.runs.evaluations import evaluation_of_run
 from orl_explorer.db.runs.runs import LIVE, run_by_id
 from orl_explorer.db.sets import write
-from orl_explorer.db.sets.read import complete_set_named, set_of_run
+from orl_explorer.db.sets.read import DELETED, set_by_id, set_of_run
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import (
@@ -160,12 +160,16 @@ class Mine(Job):
 
 
 class MakeMap(Job):
-    """A map of a dataset's photos, or of a set's RoIs, by an encoder. A map in progress is not started twice."""
+    """A map of a dataset's photos, or of a set's RoIs, by an encoder. A map in progress is not started twice.
+
+    set: the name of the set of id ``set_id``, which renaming the set changes too.
+    """
 
     kind: Literal["map"] = "map"
     dataset_id: int
     encoder_id: int
     precision: Precision = "fp32"
+    set_id: int | None = None
     set: str | None = None
     selection: int | None = None
 
@@ -184,6 +188,7 @@ class MakeMap(Job):
             dataset_id=shown.dataset.id,
             encoder_id=shown.encoder.id,
             precision=shown.precision,
+            set_id=shown.mined.id if shown.mined else None,
             set=shown.mined.name if shown.mined else None,
             selection=shown.selection,
         )
@@ -206,7 +211,10 @@ class MakeMap(Job):
 
     def _shown(self, workspace: Workspace) -> maps.MapOf:
         if self.set is not None:
-            return maps.rois_map(workspace, complete_set_named(workspace.store, self.set), self.selection)
+            mined = None if self.set_id is None else set_by_id(workspace.store, self.set_id)
+            if mined is None or mined.status == DELETED:
+                raise UserError(f"The correspondence set '{self.set}' was deleted. Start another run.")
+            return maps.rois_map(workspace, mined, self.selection)
         dataset = dataset_by_id(workspace.store, self.dataset_id)
         return maps.MapOf(dataset, encoder_by_id(workspace.store, self.encoder_id), self.precision)
 

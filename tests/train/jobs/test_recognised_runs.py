@@ -12,16 +12,19 @@ from PIL import Image
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.photos import dataset_named
-from orl_explorer.db.runs.runs import run_by_id, runs, update_run
+from orl_explorer.db.runs.runs import add_run, run_by_id, runs, update_run
 from orl_explorer.db.sets.manage import delete_set, rename_set
 from orl_explorer.db.sets.read import complete_set_named, pair_rows
+from orl_explorer.db.store import StoreError
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, KNNConfig
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs import once
-from orl_explorer.train.jobs.kinds import job_of
+from orl_explorer.train.jobs.kinds import MakeMap, job_of
+from orl_explorer.train.jobs.repeat import command_of
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.maps import find_map, rois_map
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -125,6 +128,24 @@ def test_a_training_is_recognised_under_the_new_name_of_its_set(
     assert once.trained(place, training(place, "b", config, "orl")).id == first.id
     assert first.run_id is not None
     assert job_of(run_by_id(place.store, first.run_id)).names(place) == {"correspondence": "b"}
+
+
+def test_a_map_is_of_its_own_set_whatever_the_set_is_called(place: Workspace, tiny_mine: MineConfig) -> None:
+    mined = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "a"))
+    waiting = add_run(place.store, MakeMap.showing(rois_map(place, mined)).row(place)).id
+    with pytest.raises(StoreError, match=rf"Run {waiting} \(map of RoIs of a by starter\) uses the .* set 'a'"):
+        rename_set(place.store, mined.id, "b")
+    update_run(place.store, waiting, status="cancelled")
+    rename_set(place.store, mined.id, "b")
+    once.mined(place, mining_of(place, "demo", "starter", tiny_mine.model_copy(update={"neighbors": 2}), "a"))
+    job = job_of(run_by_id(place.store, waiting))
+    job.work(place, waiting, Progress())
+    assert find_map(place, rois_map(place, complete_set_named(place.store, "b"))) is not None
+    assert find_map(place, rois_map(place, complete_set_named(place.store, "a"))) is None
+    assert command_of(run_by_id(place.store, waiting)) == ["orl", "map", "--rois-of", "b"]
+    delete_set(place.store, mined.id, "ada")
+    with pytest.raises(UserError, match=r"The correspondence set 'b' was deleted\. Start another run"):
+        job.work(place, waiting, Progress())
 
 
 def test_a_training_without_wrong_pairs_is_not_answered_by_one_before_they_were_judged(
