@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from orl_explorer.db.models import Dataset
@@ -92,9 +93,11 @@ class _Parts:
     def ingested(self, part: Path) -> str:
         """Make a dataset of a part, and return its name: the folder's, or its path if that name is taken."""
         known = find_dataset(self._workspace.store, part.name)
-        path = "-".join((self._top.name, *part.relative_to(self._top).parts)) if part.is_relative_to(self._top) else ""
         taken = known is not None and known.root != str(part.resolve())
-        return ingest(self._workspace, part, name=path if taken and path else None).dataset.name
+        path = None
+        if taken and part.is_relative_to(self._top):
+            path = "-".join((self._top.name, *part.relative_to(self._top).parts))
+        return ingest(self._workspace, part, name=path).dataset.name
 
     def _below(self, folder: Path) -> Iterator[Path]:
         real = folder.resolve()
@@ -117,12 +120,19 @@ class _Parts:
         entries.sort(key=lambda entry: (entry.is_symlink(), entry.name))
         loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
         if loose:
-            links = "-".join((self._top.name, *folder.relative_to(self._top).parts, "loose"))
-            _link(self._workspace.path / "splits" / links, loose)
-            yield self._workspace.path / "splits" / links
+            links = self._links(folder)
+            _link(links, loose)
+            yield links
         for entry in entries:
             if entry.is_dir():
                 yield from self._below(entry)
+
+    def _links(self, folder: Path) -> Path:
+        """Return where the links to the photos of a folder are: not where those of another one of its name are."""
+        name = "-".join((self._top.name, *folder.relative_to(self._top).parts, "loose"))
+        names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        places = (self._workspace.path / "splits" / name for name in names)
+        return next(place for place in places if _linked_from(place) <= {folder})
 
     def _leads_apart(self, folder: Path) -> bool:
         """Whether a folder, or one that a link in it leads to, holds or lies in anything of ``apart``."""
@@ -140,6 +150,13 @@ class _Parts:
                 return True
             waiting += [entry for entry in _folders(real) if not is_hidden(entry.name)]
         return False
+
+
+def _linked_from(links: Path) -> set[Path]:
+    """Return the folders, of those that still exist, that the links in a folder lead to."""
+    there = links.iterdir() if links.is_dir() else ()
+    found = {link.readlink().parent for link in there if link.is_symlink()}
+    return {folder for folder in found if folder.is_dir()}
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -69,6 +69,22 @@ def test_links_lead_neither_into_the_workspace_nor_into_voc_nor_twice_to_a_photo
         assert train == {f"scene-{n:03d}.jpg" for n in (0, 1, 2, 3, 4, 5, 10, 11)}
 
 
+def test_loose_photos_of_two_folders_of_one_name_stay_apart(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
+    voc = folder / "VOCdevkit"
+    for above, name in (("one", "scene-010.jpg"), ("two", "scene-011.jpg")):
+        place = tmp_path / above / "photos"
+        (place / "nothing").mkdir(parents=True)
+        (place / "voc").symlink_to(voc)  # so that the folder is not one part
+        shutil.copy(folder / "more" / name, place / name)
+    trained = [gather_photos(workspace, tmp_path / above / "photos", voc).dataset for above in ("one", "two", "one")]
+    assert [dataset.name for dataset in trained] == ["photos-loose", "photos-loose-2", "photos-loose"]
+    for dataset, name in zip(trained, ("scene-010.jpg", "scene-011.jpg"), strict=False):
+        assert {Path(image.path).name for image in usable_images(workspace.store, dataset.id)} == {name}
+
+    (tmp_path / "one").rename(tmp_path / "moved")  # its links lead nowhere now, and are made again
+    assert gather_photos(workspace, tmp_path / "moved" / "photos", voc).dataset.id == trained[0].id
+
+
 def test_folders_of_one_name_become_datasets_of_their_own(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     shutil.copytree(folder / "VOCdevkit", photos / "VOCdevkit")
