@@ -71,8 +71,8 @@ _Size = Annotated[
         "--size",
         min=SMALLEST,
         max=LARGEST,
-        help="Side of the square to which a photo is resized for objectness and boxes on the map, pixels, rounded to the "
-        "patch. Default: 640.",
+        help="Side of the square to which a photo is resized for objectness and boxes on the map, pixels, rounded to "
+        "the patch. Default: 640.",
     ),
 ]
 _CropSize = Annotated[

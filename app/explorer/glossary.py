@@ -16,7 +16,7 @@ TERMS = {
     "RoI": "Region of interest: a raw box that is kept, by its size, shape and overlap with the others.",
     "pair": "A RoI of a photo (the query) and a similar RoI of one of its neighbours (the key).",
     "share kept (N)": "Of the pairs with one neighbour only the best are kept: N times the number of the photo's RoIs.",
-    "margin": "How much more similar a key is than the neighbour's next best RoI. Small: nearly a tie. Negative: not the best.",
+    "margin": "How much more similar a key is than the next best RoI. Small: nearly a tie. Negative: not the best.",
     "way back (↺, cycle)": "The RoI of the query's photo that is most similar to the key. Consistent: it is the query.",
     "objectness": "How likely a RoI is to hold an object, by the encoder's attention and the look of the photo.",
     "worth": "Similarity of a pair plus the weighted objectness and sparseness of its RoIs. It decides which are kept.",
