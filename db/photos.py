@@ -254,6 +254,18 @@ def replace_annotations(store: Store, boxes_of: Mapping[int, tuple[AnnotatedBox,
             _add_boxes(session, changed)
 
 
+def annotated_paths(store: Store, dataset_id: int) -> list[str]:
+    """Return the paths of the photos of a dataset that have boxes and can be used, in byte order."""
+    question = select(Image.path).where(
+        Image.dataset_id == dataset_id,
+        Image.superseded_by.is_(None),
+        Image.status == "ok",
+        select(Annotation.id).where(Annotation.image_id == Image.id).exists(),
+    )
+    with store.session() as session:
+        return list(session.scalars(question.order_by(in_byte_order(Image.path))))
+
+
 def _boxes_of(session: Session, image_ids: Sequence[int]) -> dict[int, tuple[AnnotatedBox, ...]]:
     found: dict[int, tuple[AnnotatedBox, ...]] = {}
     query = select(Annotation).where(Annotation.image_id.in_(image_ids)).order_by(Annotation.id)

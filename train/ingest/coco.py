@@ -68,6 +68,10 @@ class COCO:
         self._annotated = self._found(file, listed, there)
         self.paths = sorted(self._annotated)
 
+    def lists(self, path: str) -> bool:
+        """Whether the JSON lists a photo."""
+        return path in self._annotated
+
     def annotated(self, path: str) -> Annotated | None:
         """Return the annotations of a photo."""
         return self._annotated.get(path)

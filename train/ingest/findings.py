@@ -123,7 +123,16 @@ LOOSE_NAME = Kind(
     "The only file whose name differs in capitals or in the encoding of accents is taken.",
 )
 UNLISTED = Kind(
-    "unlisted", "photos", "Photos that the annotation file does not list", "They are left out of the dataset."
+    "unlisted",
+    "photos",
+    "Photos that the annotation file does not list",
+    "They are not taken in. Those that the dataset has already stay in it.",
+)
+KEPT_BOXES = Kind(
+    "kept-boxes",
+    "photos",
+    "Photos that keep the boxes of an earlier ingest",
+    "The annotations of this ingest do not list them. If these boxes are no longer right, ingest under another --name.",
 )
 SCALED = Kind(
     "scaled",

@@ -14,6 +14,7 @@ from orl_explorer.db.photos import (
     AnnotatedBox,
     FoundPhoto,
     add_photos,
+    annotated_paths,
     count_photos,
     ensure_dataset,
     keep_last_ingest,
@@ -23,7 +24,15 @@ from orl_explorer.db.photos import (
 from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.annotated import boxes_as_shown
-from orl_explorer.train.ingest.findings import KINDS, OTHER_FORMAT, PACKED, SEVERAL_PICTURES, TRANSPARENT, Kind
+from orl_explorer.train.ingest.findings import (
+    KEPT_BOXES,
+    KINDS,
+    OTHER_FORMAT,
+    PACKED,
+    SEVERAL_PICTURES,
+    TRANSPARENT,
+    Kind,
+)
 from orl_explorer.train.ingest.layouts import Layout, detect
 from orl_explorer.train.ingest.presence import Presence, refuse_emptied_root, refuse_lost_root
 from orl_explorer.train.words import printable
@@ -93,6 +102,8 @@ def ingest(
                 seen += len(paths)
                 report(seen)
         presence.finish()
+        annotated = annotated_paths(workspace.store, dataset.id)
+        found.findings.add(KEPT_BOXES.of(path) for path in annotated if not found.lists(path))
         findings = _keep_findings(workspace, dataset.id, found.findings.all())
         keep_last_ingest(workspace.store, dataset.id, now(), counts.new, counts.changed, counts.unchanged)
     finally:  # what an interrupted ingest has taken in is counted

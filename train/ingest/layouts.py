@@ -22,13 +22,14 @@ LayoutName = Literal["auto", "folder", "coco", "voc"]
 class Layout:
     """The photos of a folder, by path relative to it, and their annotations.
 
-    findings: what was left out; reading annotations adds to it.
+    lists: whether the annotations name a photo. findings: what was left out; reading annotations adds to it.
     """
 
     name: str
     root: Path
     paths: list[str]
     annotated: Callable[[str], Annotated | None]
+    lists: Callable[[str], bool]
     findings: Findings
 
 
@@ -48,10 +49,12 @@ def detect(path: Path, layout: str, annotations: Path | None) -> Layout:
     findings = Findings()
     match layout:
         case "folder":
-            return Layout("folder", path, list(walk(path, findings=findings)), lambda _: None, findings)
+            return Layout(
+                "folder", path, list(walk(path, findings=findings)), lambda _: None, lambda _: False, findings
+            )
         case "voc":
             voc_folder = VOC(path, findings)
-            return Layout("voc", path, voc_folder.paths, voc_folder.annotated, findings)
+            return Layout("voc", path, voc_folder.paths, voc_folder.annotated, voc_folder.lists, findings)
         case "coco":
             file = annotations or coco_json(path)
             if file is None:
@@ -64,5 +67,5 @@ def detect(path: Path, layout: str, annotations: Path | None) -> Layout:
                 if annotations or file.parent != path or wanted == "coco":
                     raise
                 return detect(path, "folder", None)  # a JSON of that name need not be of COCO; it is told
-            return Layout("coco", path, coco.paths, coco.annotated, findings)
+            return Layout("coco", path, coco.paths, coco.annotated, coco.lists, findings)
     raise UserError(f"There is no layout '{layout}'. Known layouts: {', '.join(get_args(LayoutName))}.")

@@ -45,6 +45,10 @@ class VOC:
         used = set(self._xml_of.values())
         findings.add(XML_WITHOUT_PHOTO.of(file) for file in files if file not in used)
 
+    def lists(self, path: str) -> bool:
+        """Whether a photo has an XML."""
+        return path in self._xml_of
+
     def annotated(self, path: str) -> Annotated | None:
         """Return the annotations of a photo, or None if it has none. An XML that cannot be read is noted."""
         xml = self._xml_of.get(path)

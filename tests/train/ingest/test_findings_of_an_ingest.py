@@ -163,6 +163,36 @@ def test_photos_are_found_in_the_folder_that_holds_most_and_in_several(workspace
     assert told(found) == [("unlisted", "images", 1)]
 
 
+def test_boxes_that_a_later_annotation_file_does_not_list_are_kept_and_told(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    root = tmp_path / "p"
+    save(root, "a.jpg", "b.jpg")
+    first = coco({"bbox": [1, 2, 30, 40]}, {"image_id": 2, "bbox": [5, 6, 70, 80]}, names=("a.jpg", "b.jpg"))
+    ingest(workspace, root, annotations=write(tmp_path / "both.json", first))
+    one = write(tmp_path / "one.json", coco({"bbox": [3, 4, 50, 60]}))
+    assert told(ingest(workspace, root, annotations=one)) == [("unlisted", ".", 1), ("kept-boxes", "b.jpg", 1)]
+    assert boxes(workspace) == {"a.jpg": [(3, 4, 50, 60)], "b.jpg": [(5, 6, 70, 80)]}
+    found = ingest(workspace, root, layout="folder")
+    assert [each for each in told(found) if each[0] == "kept-boxes"] == [
+        ("kept-boxes", "a.jpg", 1),
+        ("kept-boxes", "b.jpg", 1),
+    ]
+    (root / "b.jpg").unlink()
+    assert told(ingest(workspace, root, annotations=one)) == []
+
+
+def test_boxes_of_a_deleted_xml_are_kept_and_told(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    save(root / "JPEGImages", "a.jpg", "b.jpg")
+    for name in "ab":
+        write(root / "Annotations" / f"{name}.xml", voc("11 21 40 60"))
+    assert told(ingest(workspace, root)) == []
+    (root / "Annotations" / "b.xml").unlink()
+    assert told(ingest(workspace, root)) == [("kept-boxes", "JPEGImages/b.jpg", 1)]
+    assert boxes(workspace)["JPEGImages/b.jpg"] == [(10, 20, 30, 40)]
+
+
 def test_capitals_and_the_encoding_of_accents_are_overlooked_with_a_finding(
     workspace: Workspace, tmp_path: Path
 ) -> None:
