@@ -236,9 +236,10 @@ def _swept(cells: Sequence[Cell], settings: list[str]) -> TextTable:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").split()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Cannot read {file}: {error}.") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def draw_map(

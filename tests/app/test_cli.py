@@ -106,7 +106,10 @@ def test_a_sweep_shows_the_measures_that_fit_the_terminal_and_saves_all(mined: P
     assert all(word in heading for word in ("neighbors", "pairs", "image", "coverage"))  # whole words
     assert re.search(r"│ 3 +│ 0\.5 +│ [\d.]+ +│ [\d.]+ +│", done.stdout)
     assert "Save every measure of each cell with --to FILE, or print them with --json." in done.stdout
-    orl(*words, *config, "--to", tmp_path / "cells.csv")
+    names = tmp_path / "names.txt"
+    names.write_text("\ufeffscene-003\n\nimages/no such photo.jpg \n")
+    done = orl(*words, *config, "--only", names, "--to", tmp_path / "cells.csv")
+    assert "Names of queries that match no photo of 'demo': 1, such as images/no such photo.jpg." in done.stdout
     first, *cells = (tmp_path / "cells.csv").read_text().splitlines()
     assert first.startswith("neighbors,proposal_scale,")
     assert len(cells) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -17,6 +17,7 @@ from orl_explorer.orl.measure.quality import Mined
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.embeddings import Embeddings
 from orl_explorer.train.mining.features import Features, photo_keys
+from orl_explorer.train.words import printable
 from orl_explorer.train.workspace import Workspace
 
 
@@ -43,11 +44,12 @@ def draw_sample(
     size: int,
     seed: int,
     only: Collection[str] | None = None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> Sample:
     """Draw queries from a dataset that was mined with an encoder, with ``most`` neighbours from the whole dataset.
 
     Photos that are kept out of mining are neither. only: names of the photos to draw queries from, with or without
-    folder and suffix. Raises UserError.
+    folder and suffix; those without a photo are logged. Raises UserError.
     """
     row = dataset_named(workspace.store, dataset)
     out = {*kept_out(workspace.store, row.id).tolist()}
@@ -65,6 +67,8 @@ def draw_sample(
     allowed = ids if only is None else np.array([i.id for i in images if photos_named(i, frozenset(only))], np.int64)
     if not len(allowed):
         raise UserError(f"None of the {len(only or ())} names of queries matches a photo of '{dataset}'.")
+    if only is not None and (alone := sorted(set(only).difference(*map(_names, images)))):
+        log(f"Names of queries that match no photo of '{dataset}': {len(alone)}, such as {printable(alone[0])}.")
     queries = drawn(allowed, size, seed)
     neighbors, nearness = _nearest(workspace, features.images, ids, queries, most)
     involved = {*queries.tolist(), *neighbors.ravel().tolist()}
@@ -93,8 +97,11 @@ def sample_of(
     if most > own and not mined.params.get("skip_duplicates"):
         ids = np.array(sorted(write.matched_images(store, mined.id)), np.int64)
         further, values = _nearest(workspace, stored, ids, queries, min(most, len(ids) - 1))
-        neighbors = np.concatenate([neighbors, further[:, own:]], axis=1)
-        nearness = np.concatenate([nearness, values[:, own:]], axis=1)
+        # Not simply those from ``own`` on: the set's neighbours may be of another search, or imported.
+        known = (further[:, :, None] == neighbors[:, None]).any(axis=2)
+        beyond = np.argsort(known, axis=1, kind="stable")[:, : further.shape[1] - own]
+        neighbors = np.concatenate([neighbors, np.take_along_axis(further, beyond, axis=1)], axis=1)
+        nearness = np.concatenate([nearness, np.take_along_axis(values, beyond, axis=1)], axis=1)
     ids = np.union1d(queries, neighbors)
     return Sample(
         dataset_by_id(store, mined.dataset_id), read.images_by_id(store, ids.tolist()), queries, neighbors, nearness
@@ -136,5 +143,9 @@ def _nearest(
 
 def photos_named(image: Image, names: frozenset[str]) -> bool:
     """Return whether a photo has one of the names, with or without folder and suffix."""
+    return not names.isdisjoint(_names(image))
+
+
+def _names(image: Image) -> set[str]:
     path = PurePosixPath(image.path)
-    return not names.isdisjoint({image.path, path.name, path.stem})
+    return {image.path, path.name, path.stem}

@@ -65,7 +65,7 @@ def sweep(
         refuse_settings(row, config)
     features = Features(workspace, row, precision=base.precision)
     most = max(config.neighbors for _, config in cells)
-    drawn = draw_sample(workspace, dataset, features, most, sample, seed, only)
+    drawn = draw_sample(workspace, dataset, features, most, sample, seed, only, progress.log)
     photos = Photos.of(workspace.store, drawn.dataset.id)
     vectors = BoxFeatures(features, photos)
     trial = Trial(workspace, drawn, vectors, AttentionMaps(features, photos), MapBoxes(features, photos))

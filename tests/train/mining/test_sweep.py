@@ -98,7 +98,9 @@ def test_a_sample_judges_some_queries_with_neighbours_from_all_photos(mined: Wor
 
 def test_queries_may_be_a_named_split(mined: Workspace) -> None:
     names = ["scene-003.jpg", "scene-007", "images/scene-010.jpg", "no-such-photo"]
-    cells = sweep(mined, "demo", "starter", {"neighbors": [3]}, base=MINED, only=names)
+    heard = StopAfter()
+    cells = sweep(mined, "demo", "starter", {"neighbors": [3]}, base=MINED, only=names, progress=heard)
+    assert "Names of queries that match no photo of 'demo': 1, such as no-such-photo." in heard.lines
     assert cells == sweep(mined, "demo", "starter", {"neighbors": [3]}, base=MINED, only=names[:3])
     assert cells != sweep(mined, "demo", "starter", {"neighbors": [3]}, base=MINED)
     set_id = complete_set_named(mined.store, "demo-starter").id

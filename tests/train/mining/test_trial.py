@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Image
@@ -238,6 +239,18 @@ def test_neighbours_beyond_the_sets_own_are_those_of_the_whole_data_set(mined: W
     assert found.nearness == pytest.approx(expected.nearness, abs=1e-6)
     assert set(found.images) == set(expected.images)
     assert sample_of(mined, row, features.images, found.queries, 99).neighbors.shape == (5, 11)  # all others
+
+
+def test_neighbours_beyond_those_of_another_search_are_the_nearest_others(mined: Workspace) -> None:
+    features = Features(mined, encoder_named(mined.store, "starter"))
+    (exact,) = draw_sample(mined, "demo", features, 6, 12, seed=0).neighbors[:1]
+    row = complete_set_named(mined.store, NAME)
+    with mined.store.session() as session:  # as if the set's search had missed the second nearest
+        for rank, neighbor in zip((2, 3, 4), exact[2:5].tolist(), strict=True):
+            change = "UPDATE neighbor SET neighbor_id = :neighbor WHERE set_id = :set AND image_id = 1 AND rank = :rank"
+            session.execute(text(change), {"neighbor": neighbor, "set": row.id, "rank": rank})
+    found = sample_of(mined, row, features.images, np.array([1], np.int64), 6).neighbors[0]
+    assert found.tolist() == exact[[0, 2, 3, 4, 1, 5]].tolist()
 
 
 def test_a_wider_sample_takes_the_place_of_a_narrow_one(mined: Workspace) -> None:
