@@ -170,7 +170,7 @@ class WorkspaceFiles:
         from orl_explorer.app.share.choice import ShareRequest, choose
         from orl_explorer.app.share.folder import refuse_folder, write_folder
 
-        refuse_folder(Path(to))
+        refuse_folder(self.inner.store, Path(to))
         asked = ShareRequest(photos, selection, pictures, only_chosen, verdicts)
         with self._progress() as progress:
             write_folder(choose(self.inner, self._set(correspondence_set).name, asked), Path(to), progress)

@@ -48,8 +48,9 @@ def share_command(
     """
     from orl_explorer.app.share.folder import refuse_folder, write_folder
 
-    refuse_folder(to)
-    choice = choose(open_to_look(workspace), name, ShareRequest(photos, selection, pictures, alone, verdicts))  # type: ignore[arg-type]
+    opened = open_to_look(workspace)
+    refuse_folder(opened.store, to)
+    choice = choose(opened, name, ShareRequest(photos, selection, pictures, alone, verdicts))  # type: ignore[arg-type]
     out.print("The folder will hold:")
     for line in choice.described():
         out.print(f"- {line}")

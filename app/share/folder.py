@@ -17,6 +17,8 @@ from orl_explorer.app.share.about import about_of
 from orl_explorer.app.share.choice import SMALL, ShareChoice
 from orl_explorer.app.share.pictures import jpeg_of
 from orl_explorer.app.share.rows import CHUNK, index_of, matches_of, rows_of_photos
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.store import Store
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import said_plainly, whole_file
 from orl_explorer.train.interchange.pieces import zipped
@@ -95,7 +97,13 @@ def _page(name: str, dataset: str) -> str:
     return page.replace("{set}", html.escape(name)).replace("{dataset}", html.escape(dataset))
 
 
-def refuse_folder(out: Path) -> None:
-    """Raise UserError if there is something where the folder is to be written."""
+def refuse_folder(store: Store, out: Path) -> None:
+    """Raise UserError if there is something where the folder is to be written, or if it lies among photos."""
+    for dataset in datasets(store):
+        if dataset.layout != "union" and out.absolute().resolve().is_relative_to(dataset.root):
+            raise UserError(
+                f"{out} lies in the folder of the dataset '{dataset.name}', whose next ingest would take its pictures "
+                "in as photos. Choose another --out."
+            )
     if out.is_symlink() or out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UserError(f"{out} already exists and is not empty. Choose another --out, or remove it.")

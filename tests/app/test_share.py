@@ -25,6 +25,7 @@ from orl_explorer.app.share.pictures import jpeg_of
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.verdicts import judge_pair
+from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.pairs import matches_at, pair_keys
 from orl_explorer.db.sets.read import find_set, pair_rows, rois_of
 from orl_explorer.orl.pixels import file_digest
@@ -181,6 +182,8 @@ def test_the_command_says_what_it_will_write_and_refuses_a_folder_with_content(h
     said = done.stdout
     assert said.index("The folder will hold:") < said.index("- 2 photos with") < said.index("Open ")
     assert "already exists and is not empty" in refused(*share, "--out", tmp_path / "out")
+    root = dataset_named(here.store, "demo").root
+    assert "lies in the folder of the dataset 'demo'" in refused(*share, "--out", Path(root, "below", "out"))
     assert "There is no selection 'none'" in refused(*share, "--out", tmp_path / "b", "--selection", "none")
     assert "Use at least 1." in refused("share", "demo-starter", "--out", tmp_path / "b", "--photos", "0")
     assert not (tmp_path / "b").exists()
