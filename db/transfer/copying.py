@@ -47,6 +47,8 @@ def copy_store(source: Store, url: URL, report: Report = lambda doing, done, tot
     The copy has the identity of the source, as a backup has. Raises StoreError, and leaves the target without rows, if
     a run of the source is live, the target holds rows, or a table would not be the same.
     """
+    with source.session() as session:
+        _refuse_live(session.connection())  # before anything is created
     _refuse_rows(url)
     target = open_store(url)
     try:

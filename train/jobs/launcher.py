@@ -36,6 +36,7 @@ from orl_explorer.train.jobs.job import Job
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.jobs.launchers.choice import Placement, engine_of, launcher_named, placement
 from orl_explorer.train.jobs.launchers.local import LocalLauncher, is_here
+from orl_explorer.train.jobs.names import refuse_taken_since
 from orl_explorer.train.run_folders import new_folder, own_folder
 from orl_explorer.train.workspace import Workspace
 
@@ -100,6 +101,8 @@ def resume(workspace: Workspace, run_id: int, placed: Placement | None = None) -
     run = run_by_id(workspace.store, run_id)
     if run.status == "done":
         raise UserError(f"Run {run_id} is done. There is nothing to resume.")
+    if run.status in ENDED:
+        refuse_taken_since(workspace, run, job_of(run).makes)
     queued: dict[str, Any] = {"status": "queued", "pid": None, "ended_at": None, "exit_code": None, "error": None}
     on = run.launcher
     if placed is not None:

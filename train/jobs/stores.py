@@ -44,6 +44,8 @@ def new_store(to: str) -> NewStore:
         if url is None:
             raise UserError(f"Invalid value for --to. Use a folder, or an address such as {EXAMPLE}.")
         return NewStore(url, None)
+    if not to.strip():
+        raise UserError(f"The value of --to is empty. Use a folder, or an address such as {EXAMPLE}.")
     folder = Path(to).expanduser().absolute()
     try:
         folder.mkdir(0o700, parents=True, exist_ok=True)

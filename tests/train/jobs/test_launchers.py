@@ -127,6 +127,20 @@ def test_what_an_engine_refuses_is_the_reason_why_the_run_failed(
     assert resume(photographed, run.id).handle == "job-1"
 
 
+def test_a_run_whose_name_was_taken_meanwhile_is_not_resumed(
+    photographed: Workspace, tiny_byol: BYOLConfig, engine: Engine
+) -> None:
+    first = launch(photographed, pretraining(photographed, "demo", tiny_byol), placed=Placement("slurm"))
+    update_run(photographed.store, first.id, status="failed")
+    second = launch(photographed, pretraining(photographed, "demo", tiny_byol), placed=Placement("slurm"))
+    assert second.name == first.name
+    with pytest.raises(UserError, match=rf"^Run {first.id} cannot be resumed: its name '{first.name}' has been taken"):
+        resume(photographed, first.id)
+    assert state(photographed, first)[0] == "failed"
+    update_run(photographed.store, second.id, status="failed")
+    assert resume(photographed, first.id).status == "queued"
+
+
 def test_several_machines_need_equal_parts_and_a_training(
     photographed: Workspace, tiny_byol: BYOLConfig, engine: Engine
 ) -> None:
