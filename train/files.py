@@ -115,7 +115,9 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 def refuse_existing(target: Path) -> None:
     """Raise UserError if a file or folder that is to be written is there."""
-    if target.exists():
+    with said_plainly(target):  # a name may be too long
+        there = target.exists()
+    if there:
         raise UserError(f"{target} already exists. Choose another --out, or remove it.")
 
 

@@ -8,6 +8,13 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def whole_number(text: str, most: int = 2**31 - 1) -> int | None:
+    """Return the number that a text writes in digits, or None if it is no such number from 0 to ``most``."""
+    if not text.isdecimal() or len(text) > len(str(most)):
+        return None
+    return found if (found := int(text)) <= most else None
+
+
 def is_utf8(name: str) -> bool:
     """Return whether the bytes of a name are UTF-8."""
     try:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from orl_explorer.orl.architectures import ARCHITECTURES
 from orl_explorer.orl.backbones import build_backbone, normalisation
 from orl_explorer.orl.efficientnet import EfficientNetLite0, SameConv2d, without_classifier
-from orl_explorer.orl.encoder import EncoderNetwork
+from orl_explorer.orl.encoder import EncoderNetwork, whole_fp32
 from orl_explorer.orl.heads import Head
 from orl_explorer.orl.pixels import center_crop
 
@@ -275,3 +275,16 @@ def test_attention_does_not_depend_on_what_it_is_computed_with() -> None:
 def test_the_starters_batch_norms_are_those_of_its_paper() -> None:
     norms = [m for m in EfficientNetLite0().modules() if isinstance(m, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
+
+
+def test_features_on_a_gpu_are_not_rounded_to_tf32_and_trainings_stay_as_they_were() -> None:
+    def precision() -> tuple[bool, str]:
+        return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+
+    before = precision()
+    with whole_fp32(torch.device("cpu")):
+        assert precision() == before
+    with pytest.raises(ValueError, match="inside"), whole_fp32(torch.device("cuda")):
+        assert precision() == (False, "highest")
+        raise ValueError("inside")
+    assert precision() == before

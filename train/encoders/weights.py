@@ -29,7 +29,7 @@ from orl_explorer.train.encoders.vit_checkpoints import vit_weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.settings import Precision, check_precision
-from orl_explorer.train.words import printable
+from orl_explorer.train.words import printable, whole_number
 from orl_explorer.train.workspace import Workspace, file_name
 
 AS_IT_IS = Choices()
@@ -162,9 +162,9 @@ def _of_scheme(scheme: str, rest: str, choices: Choices, tell: Callable[[str], o
         case "hf":
             return hf_weights(Path(rest).expanduser(), choices, tell)
     name, _, number = rest.partition("@")  # of "random"
-    if number and not number.isdecimal():
+    seed = whole_number(number or "0", 2**63 - 1)
+    if seed is None:
         raise UserError(f"Invalid encoder 'random:{rest}'. Write random:NAME, or random:NAME@SEED for another seed.")
-    seed = int(number or 0)
     if name.startswith(TIMM):
         return timm_weights(name.removeprefix(TIMM), choices, random=True, seed=seed)
     return as_chosen(random_weights(name, seed), choices)

@@ -23,6 +23,7 @@ from orl_explorer.train.lost import moving, tell_left_out
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.distributed import choose_device
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 METHODS: tuple[AttentionKind, ...] = ("activation", "cosine")
@@ -66,6 +67,8 @@ def evaluate(
             f"None of the photos of '{data}' can be read. Run `orl ingest` on its folder again, or, if the photos are "
             f"elsewhere, `{moving(data)}`."
         )
+    if not any(each):
+        raise UserError(f"Every annotated object of '{data}' is smaller than a pixel at the size of the maps.")
     return _summary(each, config, unread)
 
 
@@ -84,6 +87,7 @@ def _look(
 
 
 def _summary(each: list[dict[str, list[float]]], config: AttentionConfig, unread: int) -> Result:
+    small = sum(not one for one in each)
     each = [one for one in each if one]
     found = {name: [Localisation(*one[name]) for one in each] for name in (*METHODS, PRIOR)}
     means = {name: average(some) for name, some in found.items()}
@@ -98,4 +102,6 @@ def _summary(each: list[dict[str, list[float]]], config: AttentionConfig, unread
     again = np.random.default_rng(config.seed).integers(0, len(covered), (DRAWS, len(covered)))
     numbers["activation_mean_iou_low"], numbers["activation_mean_iou_high"] = interval(covered[again].mean(axis=1))
     notes = [f"{unread} photos are gone or cannot be read and were left out."] if unread else []
+    if small:
+        notes.append(f"{plural(small, 'photo')} left out: every object is smaller than a pixel at the maps' size.")
     return Result(numbers, values, notes)

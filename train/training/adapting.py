@@ -35,6 +35,7 @@ from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 AT_ONCE = 4096  # stored features that are projected and written at once
+SAME = 1e-6  # half the mean squared distance of unit features from their mean below which all count as the same
 
 
 def adapt(
@@ -103,6 +104,10 @@ def _learned(
     )
     data = _Pairs(found, base.rois)
     mean = torch.from_numpy(data.mean())
+    if 1 - float(mean @ mean) < SAME:
+        raise UserError(
+            f"To '{base.name}', all RoIs of the set '{mined.name}' look the same. There is nothing to adapt."
+        )
     drawn = data.drawn(np.random.default_rng(config.seed), size, config.steps, progress)
     losses: list[float] = []
 

@@ -19,6 +19,7 @@ from orl_explorer.train.training.methods import read_config
 from orl_explorer.train.training.milestones import kept_epochs, learned_weights, milestone
 from orl_explorer.train.training.stages import started_method
 from orl_explorer.train.training.start_from import saw_labels
+from orl_explorer.train.words import whole_number
 from orl_explorer.train.workspace import Workspace, as_file_name
 
 RUN = "run:"  # begins a source that is a run
@@ -44,9 +45,10 @@ def add_any(
     if architecture or part or seen or choices != AS_IT_IS:
         raise UserError(f"The encoder of a run is read as the run does. Give {source} without further options.")
     run_text, _, epoch = source.removeprefix(RUN).partition("@")
-    if not run_text.isdecimal() or (epoch and not epoch.isdecimal()):
+    run_id, at = whole_number(run_text), whole_number(epoch)
+    if run_id is None or (epoch and at is None):
         raise UserError(f"'{source}' is not a run. Write run:ID, or run:ID@EPOCH for an epoch that it kept.")
-    return add_of_run(workspace, int(run_text), int(epoch) if epoch else None, name)
+    return add_of_run(workspace, run_id, at, name)
 
 
 def add_of_run(workspace: Workspace, run_id: int, epoch: int | None = None, name: str = "") -> Encoder:

@@ -56,6 +56,9 @@ class FeatureCheck:
         if len(pixels) < 4:
             return {}
         features = embed(method, pixels)
+        if not features.isfinite().all():
+            self._progress.log(f"The check of features leaves out epoch {epoch}: they are not finite numbers.")
+            return {}
         rank = {"feature_rank": effective_rank(features)}
         if not len(labels):
             return rank
@@ -121,6 +124,9 @@ class Probes:
             return {}
         crops = self._read(self._mined)
         features = {i: embed(method, pixels).cpu().numpy() for i, (_, pixels) in crops.items()}
+        if not all(np.isfinite(found).all() for found in features.values()):
+            self._progress.log(f"The probes leave out epoch {epoch}: its features are not finite numbers.")
+            return {}
         probes = []
         for query, neighbors in self._neighbors.items():
             for neighbor in neighbors:

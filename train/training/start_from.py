@@ -94,6 +94,11 @@ def refuse_wider(mined: CorrespondenceSet, config: ORLConfig) -> None:
                 f"Invalid value for {name}: {asked:g}. The set '{mined.name}' was mined with {least} = {there:g}. "
                 f"Use at most {there:g}, or mine again with more."
             )
+    if config.pair_ratio and mined.params.get("cover_photo"):  # its further pairs are in no order with the N best
+        raise UserError(
+            f"Invalid value for pair_ratio: {config.pair_ratio:g}. The set '{mined.name}' was mined with cover_photo, "
+            f"which keeps pairs beyond the best. Mine again with --pair-ratio {config.pair_ratio:g}."
+        )
 
 
 def saw_labels(workspace: Workspace, start_from: str, mined: CorrespondenceSet | None) -> bool:

@@ -58,6 +58,8 @@ def test_what_cannot_have_seen_photos_is_refused(photographed: Workspace) -> Non
         add_any(photographed, "run:1", seen="demo")
     with pytest.raises(UserError, match="Invalid encoder 'random:resnet18@x'. Write random:NAME, or random:NAME@SEED"):
         add(photographed, "random:resnet18@x", "odd")
+    with pytest.raises(UserError, match="Invalid encoder 'random:resnet18@9+'"):
+        add(photographed, f"random:resnet18@{'9' * 40}", "odd")
 
 
 def test_photos_that_cannot_be_read_are_counted_with_a_reason(

@@ -17,7 +17,7 @@ from orl_explorer.orl.reading import PLAIN
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.attention import evaluate
-from orl_explorer.train.evaluate.protocols import AttentionConfig, protocol_named
+from orl_explorer.train.evaluate.protocols import AttentionConfig, Result, protocol_named
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -111,6 +111,26 @@ def test_a_stopped_measurement_goes_on_with_the_photos_that_are_left(measured: C
 
 def test_only_so_many_photos_are_drawn(measured: Callable) -> None:
     assert measured(photos=1)["photos"] == 1
+
+
+def test_photos_whose_objects_are_smaller_than_a_pixel_are_counted(
+    annotated: Workspace, measured: Callable, new_run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(annotated.path, tmp_path / "copy")
+    own = open_workspace(tmp_path / "copy")
+    row = encoder_named(own.store, "chance")
+
+    def measure() -> Result:
+        run = new_run(own, "evaluate", "bright")
+        own.run_folder(run).mkdir(parents=True)
+        return evaluate(own, row, "corners", AttentionConfig(), run_id=run, progress=Progress())
+
+    speck = AnnotatedBox("square", 100.2, 100.2, 0.1, 0.1, False)
+    replace_annotations(own.store, {1: (speck,)})
+    assert measure().notes == ["1 photo left out: every object is smaller than a pixel at the maps' size."]
+    replace_annotations(own.store, {2: (speck,)})
+    with pytest.raises(UserError, match=r"^Every annotated object of 'corners' is smaller than a pixel"):
+        measure()
 
 
 def test_photos_without_annotations_are_refused_with_a_sentence(annotated: Workspace, tmp_path: Path) -> None:

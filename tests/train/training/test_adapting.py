@@ -26,6 +26,7 @@ from orl_explorer.train.encoders.export import export_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.trainings import Adapt
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.embeddings import Embeddings
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
@@ -263,6 +264,18 @@ def test_what_cannot_be_adapted_is_refused_before_a_run_starts(own: Workspace, c
     job.check(own)
     with pytest.raises(UserError, match=sentence):
         job.model_copy(update=change).check(own)
+
+
+def test_rois_that_all_look_the_same_make_no_encoder(
+    own: Workspace, adapted: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def same(stored: Embeddings, keys: np.ndarray) -> np.ndarray:
+        return np.eye(1, stored.width, dtype=np.float32).repeat(len(keys), axis=0)
+
+    monkeypatch.setattr(Embeddings, "get", same)
+    with pytest.raises(UserError, match=r"^To 'starter', all RoIs of the set 'demo-starter' look the same\."):
+        adapted()
+    assert find_encoder(own.store, "adapted") is None
 
 
 def test_numbers_that_overflow_make_no_encoder(

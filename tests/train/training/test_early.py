@@ -43,6 +43,8 @@ def test_epochs_that_were_kept_are_encoders_of_their_own(photographed: Workspace
     assert load_encoder(photographed, encoder_named(photographed.store, "trained-epoch-1")).features == 512
     with pytest.raises(UserError, match=r"Run \d+ has no encoder of epoch 7. It kept those of 1, 2."):
         add_any(photographed, f"run:{run}@7")
+    with pytest.raises(UserError, match="'run:9+' is not a run"):
+        add_any(photographed, f"run:{'9' * 40}")
 
 
 def test_what_a_stopped_run_has_learned_can_be_used(

@@ -165,6 +165,25 @@ def test_stage_1_probes_with_the_newest_set_of_its_data_set(
     assert {name for _, name, _ in metrics(mined.store, run)} == set()  # a silent call reports to nobody
 
 
+def test_features_that_are_not_finite_numbers_are_left_out_with_a_line(
+    mined: Workspace, tiny_orl: ORLConfig, byol: BYOL, stop_after: Callable
+) -> None:
+    torch.nn.init.constant_(next(byol.backbone.parameters()), float("inf"))
+    dataset, found, heard = (
+        dataset_named(mined.store, "demo"),
+        complete_set_named(mined.store, "demo-starter"),
+        stop_after(),
+    )
+    assert FeatureCheck(mined, dataset.id, tiny_orl, heard)(byol, 2, 4, saved=True) == {}
+    run = add_run(mined.store, Run(kind="train", name="p", params={})).id
+    assert Probes(mined, found, tiny_orl, run, heard)(byol, 1, 7, saved=True) == {}
+    assert heard.lines == [
+        "The check of features leaves out epoch 2: they are not finite numbers.",
+        "The probes leave out epoch 1: its features are not finite numbers.",
+    ]
+    assert probed_steps(mined.store, run) == []
+
+
 def test_the_check_and_the_probes_name_photos_that_they_leave_out(
     mined: Workspace, tiny_orl: ORLConfig, byol: BYOL, stop_after: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.runs import add_run
@@ -34,7 +34,7 @@ from orl_explorer.train.training.methods import (
     SimCLRConfig,
 )
 from orl_explorer.train.training.presets import PRESETS, train_preset
-from orl_explorer.train.training.start_from import refuse_unfit, saw_labels, settled
+from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, saw_labels, settled
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import launch_pretrain, mine, pretrain, train
@@ -123,6 +123,17 @@ def test_k_and_n_cut_at_training_are_those_of_a_set_that_was_mined_with_them(
 def test_more_than_was_mined_is_refused(mined: Workspace, tiny_orl: ORLConfig, changes: dict, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         gathered(mined, "set", tiny_orl.model_copy(update=changes))
+
+
+def test_a_set_whose_pairs_cover_the_photos_has_no_part_by_n(tiny_orl: ORLConfig) -> None:
+    mined = CorrespondenceSet(name="covered", params={"neighbors": 10, "pair_ratio": 0.25, "cover_photo": True})
+    refuse_wider(mined, tiny_orl.model_copy(update={"neighbors": 5}))
+    with pytest.raises(
+        UserError,
+        match=r"^Invalid value for pair_ratio: 0\.1\. The set 'covered' was mined with cover_photo, which keeps pairs "
+        r"beyond the best\. Mine again with --pair-ratio 0\.1\.$",
+    ):
+        refuse_wider(mined, tiny_orl.model_copy(update={"pair_ratio": 0.1}))
 
 
 def test_pairs_that_somebody_found_wrong_can_be_left_out(mined: Workspace, tiny_orl: ORLConfig) -> None:
