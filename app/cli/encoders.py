@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, get_args
 
 import typer
@@ -138,7 +139,7 @@ def add_encoder_command(
         trained = "random weights"
     out.print(f"Encoder '{row.name}': {row.architecture}, {row.roi_features} features, {trained}.")
     if row.reading is not None:
-        out.print(f"See how photos are read with it: orl encoders show {row.name}")
+        out.print(f"See how photos are read with it: orl encoders show {shlex.quote(row.name)}")
 
 
 @encoders_app.command("show")

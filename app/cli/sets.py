@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -90,7 +91,9 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
     out.print(table)
     out.print(*measure_tables(kept_measures(mined)))
     if is_outdated(mined):
-        out.print(f"An earlier version measured this set. Measure it again with `orl quality {mined.name}`.")
+        out.print(
+            f"An earlier version measured this set. Measure it again with `orl quality {shlex.quote(mined.name)}`."
+        )
 
 
 def measure_tables(measures: Mapping[str, float]) -> list[TextTable]:

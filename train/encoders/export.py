@@ -21,7 +21,7 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.architectures import RESNETS, TIMM
 from orl_explorer.orl.dense import Dense
 from orl_explorer.orl.encoder import EncoderNetwork
-from orl_explorer.orl.heads import pool
+from orl_explorer.orl.heads import head_of, pool
 from orl_explorer.orl.reading import PLAIN, Reading
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.encoders.checkpoint_files import card_file
@@ -32,6 +32,8 @@ from orl_explorer.train.files import whole_file, writing
 from orl_explorer.train.formats import EncoderFormat
 from orl_explorer.train.provenance import provenance
 from orl_explorer.train.workspace import Workspace
+
+WITH_PROJECTOR = ("safetensors", "onnx")
 
 _Card = dict[str, Any]
 
@@ -47,6 +49,12 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
     refuse_vectors(row, "an export")
     _refuse_foreign(row, form)
     kept = weights.stored_weights(workspace, row)
+    head = head_of(kept.projector or {})
+    if head is not None and head.kind == "linear" and form not in WITH_PROJECTOR:
+        raise UserError(
+            f"Invalid value for --format: {form}. It holds no projector, and that of '{name}' makes its features. "
+            f"Use {' or '.join(WITH_PROJECTOR)}."
+        )
     card = _card(workspace, row, kept, form)
     beside = card_file(to)
     with whole_file(beside) as described, whole_file(to) as file:

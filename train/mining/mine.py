@@ -7,6 +7,7 @@ that changing K, N or a threshold reuses them.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -85,7 +86,8 @@ def _check_proposals(workspace: Workspace, dataset: Dataset, config: MineConfig)
         if missing:
             raise UserError(
                 f"{missing} of the {len(ids)} photos of '{dataset.name}' have no proposals '{config.proposals}'. "
-                f"Import them with `orl import proposals FILE --dataset {dataset.name} --name {config.proposals}`."
+                f"Import them with `orl import proposals FILE --dataset {shlex.quote(dataset.name)} "
+                f"--name {shlex.quote(config.proposals)}`."
             )
 
 

@@ -17,6 +17,7 @@ from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets.read import training_rows
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
+from orl_explorer.train.lost import moving
 from orl_explorer.train.mining.features import photo_keys
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.training.methods import ORLConfig
@@ -80,9 +81,14 @@ class Correspondences:
 
 
 def photos_alone(workspace: Workspace, dataset: DatasetRow) -> Correspondences:
-    """Return the readable photos of a dataset, by id, for stage 1."""
+    """Return the readable photos of a dataset, by id, for stage 1. Raises UserError if there are none."""
     photos = Photos.of(workspace.store, dataset.id)
     images = list(usable_images(workspace.store, dataset.id))
+    if not images:
+        raise UserError(
+            f"None of the photos of '{dataset.name}' can be read. Run `orl ingest` on its folder again, or, if the "
+            f"photos are elsewhere, `{moving(dataset.name)}`."
+        )
     none = np.zeros(0, np.int64)
     return Correspondences(
         files=[str(photos.path(image)) for image in images],

@@ -20,6 +20,7 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.store import StoreError
+from orl_explorer.orl.heads import LinearProjector
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.encoders.export import detectron2_checkpoint, detectron2_settings, export_encoder
 from orl_explorer.train.encoders.state_dicts import read_checkpoint
@@ -192,6 +193,22 @@ def test_what_an_exported_encoder_learned_from_comes_back(trained: Workspace, tm
         "The file does not say how it was trained. Taken as trained without labels: it has no classifier. Otherwise "
         "give --learned-from."
     )
+
+
+def test_a_format_without_projector_is_refused_if_the_projector_makes_the_features(
+    trained: Workspace, tmp_path: Path
+) -> None:
+    linear = LinearProjector(512, 512)
+    own = replace(weights.random_weights("resnet18"), projector=dict(linear.state_dict()))
+    weights.keep_weights(trained, own, "linear", "adapted", "run 1")
+    with pytest.raises(
+        UserError,
+        match=r"^Invalid value for --format: torchvision\. It holds no projector, and that of 'linear' makes its "
+        r"features\. Use safetensors or onnx\.$",
+    ):
+        export_encoder(trained, "linear", "torchvision", tmp_path / "e")
+    assert list(tmp_path.iterdir()) == []
+    export_encoder(trained, "linear", "safetensors", tmp_path / "e")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from orl_explorer.db.lost import Lost, mark_lost
 from orl_explorer.db.models import Run
 from orl_explorer.db.people.tags import tag_photos, tags_of
-from orl_explorer.db.photos import current_images, dataset_named, unite
+from orl_explorer.db.photos import current_images, dataset_named, unite, usable_images
 from orl_explorer.db.runs.runs import add_run, update_run
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
@@ -176,3 +177,10 @@ def test_runs_know_their_photos_in_the_new_folder_and_live_ones_are_waited_for(
     kept = Correspondences.load(workspace.run_folder(run.id) / FILE)
     assert kept.shows_the_same(photos_alone(workspace, dataset))
     assert kept.files[0] == f"{moved}/0.png"
+
+
+def test_photos_that_are_all_lost_are_no_data_to_train_on(workspace: Workspace, moved: Path) -> None:
+    ids = [image.id for image in usable_images(workspace.store, dataset_named(workspace.store, "trip").id)]
+    mark_lost(workspace.store, {i: Lost("unreadable", "truncated") for i in ids})
+    with pytest.raises(UserError, match=r"^None of the photos of 'trip' can be read\. Run `orl ingest` on its folder"):
+        photos_alone(workspace, dataset_named(workspace.store, "trip"))
