@@ -5,7 +5,8 @@
  * @param {number | "no"} count
  * @param {string} noun
  */
-export const plural = (count, noun) => `${count} ${noun}${count === 1 || count === "no" ? "" : "s"}`;
+export const plural = (count, noun) =>
+  `${count.toLocaleString("en")} ${noun}${count === 1 || count === "no" ? "" : "s"}`;
 
 /**
  * Wraps a text at spaces into lines of at most so many letters. A longer word has a line of its own.

@@ -15,7 +15,10 @@ def pager(count: int, per_page: int, key: str, listed: object) -> int:
     if is_another(key, listed) and key in st.session_state:
         st.session_state[key] = 1
     pages = max(1, -(-count // per_page))
-    number = st.pagination(pages, key=key, bind="query-params") if pages > 1 else 1
+    number = 1
+    if pages > 1:
+        with st.container():  # as wide as its row; else the widget hides page 2 of 2 beside another one
+            number = st.pagination(pages, key=key, bind="query-params")
     return min(max(1, int(number or 1)), pages)
 
 

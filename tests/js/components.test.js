@@ -28,8 +28,8 @@ test("a number stays between two others", () => {
 });
 
 test("nouns agree with their numbers", () => {
-  const said = [0, 1, 2, "no"].map((count) => plural(count, "pair"));
-  assert.deepEqual(said, ["0 pairs", "1 pair", "2 pairs", "no pair"]);
+  const said = [0, 1, 2, 12345, "no"].map((count) => plural(count, "pair"));
+  assert.deepEqual(said, ["0 pairs", "1 pair", "2 pairs", "12,345 pairs", "no pair"]);
 });
 
 test("lines break at spaces", () => {

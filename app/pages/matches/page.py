@@ -285,8 +285,7 @@ def _page_number(mined: CorrespondenceSet, found: PairOrders, rows: np.ndarray, 
     if near is not None and jump:
         at = min(position_of(found, rows, order, float(near)), len(rows) - 1)
         st.session_state["p"] = at // PER_PAGE + 1
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        return pager(len(rows), PER_PAGE, "p", (mined.id, order))
+    return pager(len(rows), PER_PAGE, "p", (mined.id, order))
 
 
 def _cards(place: Place, mined: CorrespondenceSet, matches: list[ListedPair]) -> list[Card]:
