@@ -155,20 +155,20 @@ class Plan:
             config = self._lasting(method)
             rows.append(Planned(method, config.title, self._stage_1(method), config, {SEEN: "architecture"}))
         chosen = [(name, row) for name, row in ORL_ROWS.items() if name in self.asked.methods]
-        for base in (row.base for _, row in chosen if row.whole):
+        longer_bases = [row.base for _, row in chosen if row.whole]
+        for base in longer_bases:
             longer = self._as_long(base)
             title = f"{longer.title}, as many operations as ORL"
             rows.append(Planned(base + AS_LONG, title, self._stage_1(base, longer), longer, {SEEN: "architecture"}))
         for name, row in chosen:
-            against = {row.base: "photos seen"}
-            if row.whole:
-                against[row.base + AS_LONG] = "operations"
+            against = _against(row.base, row.whole)
             rows.append(Planned(name, row.title, self._orl(name, row), self._of(row), against))
         for name in self.of_pairs:
             row = ORL_ROWS[name]
+            against = _against(row.base, row.base in longer_bases)
             for each in self.asked.pairs:
                 title = f"{row.title}, {each.by}"
-                rows.append(Planned(title, title, self._of_pairs(name, each), self._of(row), {row.base: "photos seen"}))
+                rows.append(Planned(title, title, self._of_pairs(name, each), self._of(row), against))
         return rows
 
     def _mining(self, name: str) -> MineConfig:
@@ -234,6 +234,11 @@ class Plan:
             return self._on(mined, f"{name}-of-{mined.name}", self._of(ORL_ROWS[name], seed))
 
         return make
+
+
+def _against(base: str, longer: bool) -> dict[str, str]:
+    """Return what an ORL is compared with, and what is equal. longer: whether its base is also trained for longer."""
+    return {base: "photos seen"} | ({base + AS_LONG: "operations"} if longer else {})
 
 
 def _name(method: str, config: TrainConfig) -> str:

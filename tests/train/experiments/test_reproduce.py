@@ -194,6 +194,7 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
         ("orl", "byol", "other-paper", (1, 1, 1), 8, 0),
     ]
     assert found[-1].encoder == "orl-of-other-paper-8"
+    assert found[-1].against == {"byol": "photos seen"}  # no BYOL is trained for longer
     made.calls.clear()
     over = asked(methods=["orl-simclr", "orl"], pairs=[OtherPairs("moco", ANNOTATED)])
     found = list(reproduce(workspace, folder, over))
@@ -201,9 +202,13 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
         (
             "ORL over SimCLR, pairs by MoCo v2, annotations",
             "orl-simclr-of-moco-8-annotations-8",
-            {"simclr": "photos seen"},
+            {"simclr": "photos seen", "simclr-as-long": "operations"},
         ),
-        ("ORL, pairs by MoCo v2, annotations", "orl-of-moco-8-annotations-8", {"byol": "photos seen"}),
+        (
+            "ORL, pairs by MoCo v2, annotations",
+            "orl-of-moco-8-annotations-8",
+            {"byol": "photos seen", "byol-as-long": "operations"},
+        ),
     ]
     assert ("moco", PHOTOS, 8, 0) in made.calls
     config = Plan(workspace, over, Progress()).minings[ANNOTATED]
