@@ -79,8 +79,8 @@ def sweep(
 
 def combinations(grid: SweepGrid, base: MineConfig) -> list[tuple[dict[str, float | str], MineConfig]]:
     """Return every cell of a grid with all its settings; the last setting changes fastest. Raises UserError."""
-    cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    return [(cell, with_settings(base, cell)) for cell in cells]
+    configs = [with_settings(base, dict(zip(grid, values, strict=True))) for values in product(*grid.values())]
+    return [({name: getattr(config, name) for name in grid}, config) for config in configs]
 
 
 def try_all(

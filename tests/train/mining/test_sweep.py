@@ -48,10 +48,10 @@ def test_a_cell_has_the_quality_of_the_set_that_mining_makes(mined: Workspace, n
     cells = sweep(mined, "demo", "starter", grid, base=MINED, sample=50, progress=heard)
     assert rows(mined) == before
     assert [cell.settings for cell in cells] == [
-        {"neighbors": "2", "min_size": 130},
-        {"neighbors": "2", "min_size": 96},
-        {"neighbors": "4", "min_size": 130},
-        {"neighbors": "4", "min_size": 96},
+        {"neighbors": 2, "min_size": 130},
+        {"neighbors": 2, "min_size": 96},
+        {"neighbors": 4, "min_size": 130},
+        {"neighbors": 4, "min_size": 96},
     ]
     assert cells[3].measures == pytest.approx(without_total(quality_of(mined, "demo-starter")), abs=1e-5)
 
