@@ -115,8 +115,8 @@ def rename_command(
     name: SetArgument, new: Annotated[str, typer.Argument(help="New name of the set.")], workspace: Where = None
 ) -> None:
     """Rename a set."""
-    work.rename(open_workspace(workspace), name, new)
-    out.print(f"Renamed the correspondence set '{name}' to '{new.strip()}'.")
+    now = work.rename(open_workspace(workspace), name, new)
+    out.print(f"Renamed the correspondence set '{name}' to '{now}'.")
 
 
 @sets_app.command("delete")

@@ -274,7 +274,7 @@ def test_sets_on_the_command_line(here: Workspace) -> None:
     plain = orl(here, "sets", "show", "demo-starter")
     assert "4  (paper: 10)" in plain
     assert "Renamed the correspondence set 'demo-starter' to 'renamed'." in orl(
-        here, "sets", "rename", "demo-starter", "renamed"
+        here, "sets", "rename", "demo-starter", " renamed "
     )
     assert run_by_id(here.store, run).params["correspondence"] == "renamed"
     told = f"Run {run} trained on the correspondence set 'renamed'. Confirm its deletion with this name"

@@ -32,16 +32,17 @@ def differences_from_paper(mined: CorrespondenceSet) -> dict[str, tuple[Any, Any
     return {name: (value, paper[name]) for name, value in own.items() if value != paper[name]}
 
 
-def rename(workspace: Workspace, name: str, new: str) -> None:
-    """Rename a set. Raises UserError or StoreError if it cannot be renamed."""
+def rename(workspace: Workspace, name: str, new: str) -> str:
+    """Rename a set. Returns the name it has now, with single spaces. Raises UserError or StoreError if it cannot be."""
     found = set_named(workspace, name)
     new = " ".join(new.split())
     if new == name:
-        return
+        return new
     refuse_taken_set(workspace, new)
     reconcile(workspace)  # a crashed run must not block it
     rename_set(workspace.store, found.id, new)
     workspace.log("rename", f"set {name}", f"to {new}")
+    return new
 
 
 def delete(workspace: Workspace, name: str, confirmed: str = "") -> Dependents:
