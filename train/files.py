@@ -132,6 +132,7 @@ def said_plainly(path: Path) -> Iterator[None]:
 
 def cannot_write(path: Path | str, error: OSError) -> str:
     """Return the sentence for a file or folder that cannot be written: the folder and the cause."""
-    folder = path if Path(path).is_dir() else Path(path).parent
+    is_folder = error.errno != errno.ENAMETOOLONG and Path(path).is_dir()  # which raises for such a name
+    folder = path if is_folder else Path(path).parent
     cause = _CAUSES.get(error.errno or 0, f"{error.strerror or error}.")
     return f"Cannot write {path}: {cause.format(folder=folder)}"
