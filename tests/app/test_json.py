@@ -102,7 +102,7 @@ def test_a_sweep_prints_json_alone_and_its_progress_elsewhere(place: Path, tmp_p
     words = ["sweep", "--dataset", "demo", "--encoder", "starter", "--grid", "neighbors=2,3", "--sample", "4"]
     done = orl(*words, "--set", "proposal_scale=0.5", "--json", "--to", tmp_path / "cells.json", "--workspace", place)
     cells = json.loads(done.stdout)
-    assert [cell["neighbors"] for cell in cells] == ["2", "3"]
+    assert [cell["neighbors"] for cell in cells] == [2, 3]
     assert cells == json.loads((tmp_path / "cells.json").read_text())
     assert "Sweeping" in done.stderr
 

@@ -102,7 +102,7 @@ def resume(workspace: Workspace, run_id: int, placed: Placement | None = None) -
     if run.status == "done":
         raise UserError(f"Run {run_id} is done. There is nothing to resume.")
     if run.status in ENDED:
-        refuse_taken_since(workspace, run, job_of(run).makes)
+        refuse_taken_since(workspace, run)
     queued: dict[str, Any] = {"status": "queued", "pid": None, "ended_at": None, "exit_code": None, "error": None}
     on = run.launcher
     if placed is not None:

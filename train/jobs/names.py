@@ -38,11 +38,12 @@ def refuse_taken_encoder(workspace: Workspace, name: str) -> None:
         raise UserError(f"The encoder '{name}' already exists or is being made. Choose another name.")
 
 
-def refuse_taken_since(workspace: Workspace, run: Run, makes: str) -> None:
+def refuse_taken_since(workspace: Workspace, run: Run) -> None:
     """Raise UserError if what a run makes has been made under its name by another, or another run is making it."""
-    find, kinds = {"set": (find_set, SETS), "encoder": (find_encoder, ENCODERS)}.get(makes, (None, ()))
-    if find is None:
+    kinds = next((kinds for kinds in (SETS, ENCODERS) if run.kind in kinds), ())
+    if not kinds:
         return
+    find = find_set if kinds == SETS else find_encoder
     found = find(workspace.store, run.name)
     if (found is not None and found.run_id != run.id) or _in_the_making(workspace, run.name, *kinds, but=run.id):
         raise UserError(
