@@ -140,6 +140,14 @@ def refuse_missing_root(name: str, root: Path) -> None:
         raise UserError(f"Cannot read the folder {root} of the dataset '{name}': {error.strerror}.") from error
 
 
+def none_readable(name: str) -> UserError:
+    """Return the error of a dataset without a photo that can be read."""
+    return UserError(
+        f"None of the photos of '{name}' can be read. Run `orl ingest` on its folder again, or, if the photos are "
+        f"elsewhere, `{moving(name)}`."
+    )
+
+
 def moving(name: str) -> str:
     """Return the command that names the new folder of a dataset."""
     return f"orl datasets move {shlex.quote(name)} FOLDER"

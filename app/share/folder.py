@@ -100,7 +100,7 @@ def _page(name: str, dataset: str) -> str:
 def refuse_folder(store: Store, out: Path) -> None:
     """Raise UserError if there is something where the folder is to be written, or if it lies among photos."""
     for dataset in datasets(store):
-        if dataset.layout != "union" and out.absolute().resolve().is_relative_to(dataset.root):
+        if dataset.layout != "union" and out.resolve().is_relative_to(dataset.root):
             raise UserError(
                 f"{out} lies in the folder of the dataset '{dataset.name}', whose next ingest would take its pictures "
                 "in as photos. Choose another --out."

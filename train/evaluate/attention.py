@@ -19,7 +19,7 @@ from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.parts import KeptParts
 from orl_explorer.train.evaluate.protocols import AttentionConfig, Result
-from orl_explorer.train.lost import moving, tell_left_out
+from orl_explorer.train.lost import none_readable, tell_left_out
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.distributed import choose_device
@@ -63,10 +63,7 @@ def evaluate(
         progress.advance()
     each = [parts[str(i)] for i in drawn.tolist() if str(i) in parts]
     if not each:
-        raise UserError(
-            f"None of the photos of '{data}' can be read. Run `orl ingest` on its folder again, or, if the photos are "
-            f"elsewhere, `{moving(data)}`."
-        )
+        raise none_readable(data)
     if not any(each):
         raise UserError(f"Every annotated object of '{data}' is smaller than a pixel at the size of the maps.")
     return _summary(each, config, unread)

@@ -17,7 +17,7 @@ from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets.read import training_rows
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
-from orl_explorer.train.lost import moving
+from orl_explorer.train.lost import none_readable
 from orl_explorer.train.mining.features import photo_keys
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.training.methods import ORLConfig
@@ -85,10 +85,7 @@ def photos_alone(workspace: Workspace, dataset: DatasetRow) -> Correspondences:
     photos = Photos.of(workspace.store, dataset.id)
     images = list(usable_images(workspace.store, dataset.id))
     if not images:
-        raise UserError(
-            f"None of the photos of '{dataset.name}' can be read. Run `orl ingest` on its folder again, or, if the "
-            f"photos are elsewhere, `{moving(dataset.name)}`."
-        )
+        raise none_readable(dataset.name)
     none = np.zeros(0, np.int64)
     return Correspondences(
         files=[str(photos.path(image)) for image in images],

@@ -114,7 +114,7 @@ def test_only_so_many_photos_are_drawn(measured: Callable) -> None:
 
 
 def test_photos_whose_objects_are_smaller_than_a_pixel_are_counted(
-    annotated: Workspace, measured: Callable, new_run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    annotated: Workspace, measured: Callable, new_run: Callable, tmp_path: Path
 ) -> None:
     shutil.copytree(annotated.path, tmp_path / "copy")
     own = open_workspace(tmp_path / "copy")
