@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
@@ -145,15 +146,15 @@ class Visitor:
         return False
 
     def _keep(self, element: Any, fragment: str) -> None:
-        match kind := element.WhichOneof("type"):
+        match element.WhichOneof("type"):
             case "exception":
                 raise Trouble(f"The page shows an error: {element.exception.type} {element.exception.message}")
             case "bidi_component":
                 name = element.bidi_component.component_name
             case "slider":
                 name = element.slider.label
-            case "alert":
-                name = kind
+            case "alert" if element.alert.format == Alert.ERROR:
+                raise Trouble(f"The page shows an error: {element.alert.body}")
             case _:
                 return
         self.elements[name], self._fragments[name] = element, fragment

@@ -28,7 +28,7 @@ def test_twenty_people_share_two_processes(
     shutil.copytree(mined_workspace.path, tmp_path / "workspace")
     (tmp_path / "password").write_text("open sesame\n")
     monkeypatch.setenv("ORL_PASSWORD", "open sesame")
-    served = Served(tmp_path / "workspace", ("--base-path", "orl", "--processes", "2"), tmp_path / "log.txt")
+    served = Served(tmp_path / "workspace", ("--base-path", "orl"), tmp_path / "log.txt", processes=2)
     location, shared, more = (_at(block, served.port) for block in BLOCKS)
     location = re.sub(r"proxy_pass .*", more, location)
     try:

@@ -13,7 +13,7 @@ from orl_explorer.db.marks import PairTag, Tag, Verdict
 from orl_explorer.db.models import Roi, SetImage
 from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.sets.pairs import matches_at, pair_keys, places_of
-from orl_explorer.db.sets.read import KEY, QUERY
+from orl_explorer.db.sets.read import both_rois
 from orl_explorer.db.store import Store, in_byte_order
 
 _Box = tuple[int, int, int, int]
@@ -53,7 +53,7 @@ def _on_pairs(
     store: Store, set_id: int, marks: Select[int, int, str], table: type[Verdict] | type[PairTag]
 ) -> Iterator[MarkRow]:
     """Marks, given as (query RoI id, key RoI id, word), on those pairs that are in the set."""
-    q, k = QUERY, KEY
+    q, k = both_rois()
     question = marks.add_columns(table.author, table.created_at, q, k)
     question = question.join(q, q.id == table.query_roi_id).join(k, k.id == table.key_roi_id)
     by_pair: dict[tuple[int, int], list[Any]] = {}

@@ -10,7 +10,7 @@ from orl_explorer.db.marks import Judgement, Verdict
 from orl_explorer.db.models import Roi
 from orl_explorer.db.people.tags import count_pair_mark
 from orl_explorer.db.photos import CHUNK
-from orl_explorer.db.sets.read import KEY, QUERY
+from orl_explorer.db.sets.read import both_rois
 from orl_explorer.db.store import Store
 
 
@@ -68,7 +68,7 @@ def verdicts_of(
     store: Store, query_image: int, author: str
 ) -> dict[tuple[tuple[int, ...], int, tuple[int, ...]], Judgement]:
     """Return verdicts on a query image's pairs: (query box, neighbour's image id, key box) -> verdict."""
-    query, key = QUERY, KEY
+    query, key = both_rois()
     with store.session() as session:
         rows = session.execute(
             select(Verdict.verdict, query, key)
@@ -81,7 +81,7 @@ def verdicts_of(
 
 def wrong_pairs(store: Store) -> dict[tuple[int, int], set[tuple[int, ...]]]:
     """What anybody judged to be wrong: (query image id, neighbour's image id) -> query x y w h, key x y w h of each."""
-    query, key = QUERY, KEY
+    query, key = both_rois()
     wrong: dict[tuple[int, int], set[tuple[int, ...]]] = {}
     with store.session() as session:
         rows = session.execute(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import delete, insert, select
-from sqlalchemy.orm import aliased
 
-from orl_explorer.db.models import ProbePair, Roi
+from orl_explorer.db.models import ProbePair
+from orl_explorer.db.sets.read import both_rois
 from orl_explorer.db.store import Store
 
 
@@ -73,7 +73,7 @@ def probed_steps(store: Store, run_id: int) -> list[int]:
 
 def probed_pairs(store: Store, run_id: int, *steps: int) -> list[ProbedPair]:
     """Return the pairs of some steps, by step, query photo, neighbour and rank."""
-    query, key = aliased(Roi), aliased(Roi)
+    query, key = both_rois()
     with store.session() as session:
         rows = session.execute(
             select(ProbePair, query, key)

@@ -12,7 +12,7 @@ from sqlalchemy import Integer, column, distinct, func, select, values
 from orl_explorer.db.marks import Judgement, PairTag, Verdict
 from orl_explorer.db.models import Candidate, Image, Neighbor, Pair, Roi, SetImage
 from orl_explorer.db.photos import CHUNK, members_of
-from orl_explorer.db.sets.read import KEY, QUERY
+from orl_explorer.db.sets.read import both_rois
 from orl_explorer.db.store import Store, fetch_all, in_byte_order
 
 BLOCK = 500  # photos whose pairs are read at once
@@ -144,7 +144,7 @@ def matches_at(store: Store, set_id: int, keys: np.ndarray) -> list[ListedPair]:
         return []
     names = ("image_id", "neighbor_rank", "rank")
     asked = values(*(column(name, Integer) for name in names), name="asked").data(pair_places(keys).tolist()).cte()
-    q, k = QUERY, KEY
+    q, k = both_rois()
     question = (
         select(Pair, Neighbor.neighbor_id, q, k)
         .select_from(asked)

@@ -20,8 +20,14 @@ from orl_explorer.db.store import Store, StoreError, fetch, fetch_all
 
 DELETED = "deleted"  # status of a set whose rows are still being removed; readers ignore it
 
-# Created once: SQLAlchemy would compile new aliases at every call.
-QUERY, KEY = aliased(Roi), aliased(Roi)
+
+def both_rois() -> tuple[type[Roi], type[Roi]]:
+    """Return the tables of a pair's query RoIs and of its key RoIs, for a question that joins both.
+
+    They are new at each call: SQLAlchemy fills in an alias at its first use, and threads that do so at once spoil it,
+    and with it the compiled question that it keeps for all who ask later.
+    """
+    return aliased(Roi), aliased(Roi)
 
 
 def sets(store: Store, *, complete_only: bool = True) -> list[CorrespondenceSet]:
@@ -242,7 +248,7 @@ class StoredPair:
 
 def pairs_of(store: Store, set_id: int, image_id: int) -> list[StoredPair]:
     """Return all pairs of a query image, by neighbour and rank."""
-    q, k = QUERY, KEY
+    q, k = both_rois()
     question = (
         select(Pair.neighbor_rank, Pair.rank, Pair.similarity, Pair.margin, Pair.cycle)
         .add_columns(q.x, q.y, q.w, q.h, k.x, k.y, k.w, k.h)
@@ -292,7 +298,7 @@ class PairRow(NamedTuple):
 
 def pair_rows(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, list[PairRow]]:
     """Return pairs by id of the query image, ordered by neighbour and rank."""
-    q, k = QUERY, KEY
+    q, k = both_rois()
     question = (
         select(Pair.image_id, Pair.neighbor_rank, Neighbor.neighbor_id, Neighbor.similarity, Pair.rank)
         .add_columns(q.x, q.y, q.w, q.h, k.x, k.y, k.w, k.h, Pair.similarity, Pair.margin, Pair.cycle)
@@ -347,7 +353,7 @@ def training_rows(store: Store, set_id: int) -> Iterator[TrainingRows]:
     for start in range(0, len(ids), CHUNK):
         block = ids[start : start + CHUNK]
         rois = rois_of(store, set_id, block)
-        query, key = QUERY, KEY
+        query, key = both_rois()
         with store.session() as session:
             images = {i.id: i for i in session.scalars(select(Image).where(Image.id.in_(block)))}
             neighbors: dict[int, list[tuple[int, Image]]] = {}

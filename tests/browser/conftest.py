@@ -11,6 +11,7 @@ import time
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +79,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 class Served:
     """A server of ``orl explore`` and its output."""
 
-    def __init__(self, workspace: Path, options: Sequence[str], log: Path) -> None:
-        self.port, self.log = free_port(), log
-        where = ["--workspace", str(workspace), "--port", str(self.port)]
+    def __init__(self, workspace: Path, options: Sequence[str], log: Path, processes: int = 1) -> None:
+        self.port, self.log = free_port(processes), log
+        where = ["--workspace", str(workspace), "--port", str(self.port), "--processes", str(processes)]
         self.command = [sys.executable, "-m", "orl_explorer", "explore", *where, *options]
         self.address = f"http://127.0.0.1:{self.port}"
         self.start()
@@ -97,11 +98,19 @@ class Served:
         self.process.wait(15)
 
 
-def free_port() -> int:
-    """Return an unused port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port(count: int = 1) -> int:
+    """Return an unused port, which ``count`` - 1 other unused ones follow."""
+    while True:
+        with ExitStack() as probes:
+            first = probes.enter_context(socket.socket())
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                for following in range(port + 1, port + count):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", following))
+            except (OSError, OverflowError):  # in use, or no port
+                continue
+            return port
 
 
 def wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> None:
