@@ -88,11 +88,16 @@ def slurm() -> Iterator[None]:
             )
             yield
         finally:
-            subprocess.run(["scancel", "--state=RUNNING"], check=False, capture_output=True)
+            subprocess.run(["scancel", "--full", "--state=RUNNING"], check=False, capture_output=True)
+            until(nothing_runs, lambda: said_by("squeue"))  # a daemon that ends leaves the processes of its jobs
             for daemon in reversed(daemons):
                 daemon.terminate()
                 daemon.wait(20)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def nothing_runs() -> bool:
+    return not said_by("squeue", "--noheader")
 
 
 def said_by(*words: str) -> str:
@@ -126,6 +131,7 @@ def test_a_run_on_two_nodes_is_launched_watched_stopped_and_resumed(
     assert (done.status, done.error) == ("done", None), said()
     assert done.handle != run.handle
     assert "Resumed at step " in read_log(place, done)
+    until(nothing_runs, lambda: f"{said_by('squeue')}\n{said()}")  # the processes of both nodes end by themselves
 
 
 def test_a_job_in_the_queue_of_slurm_is_cancelled_and_a_refusal_is_a_sentence(
