@@ -136,7 +136,7 @@ async def crowd(address: str, password: str, arguments: argparse.Namespace) -> S
 def measure(address: str, password: str, server: psutil.Process | None, arguments: argparse.Namespace) -> Seen:
     """Measure a crowd, after a few people who warm up each process of the server."""
     few = argparse.Namespace(**vars(arguments) | {"people": WARM, "rounds": 1, "pause": 0.1})
-    asyncio.run(crowd(address, password, few))
+    warming = asyncio.run(crowd(address, password, few))
 
     async def watched() -> Seen:
         looks: list[int] = []
@@ -154,6 +154,7 @@ def measure(address: str, password: str, server: psutil.Process | None, argument
 
     before = used(server)
     seen = asyncio.run(watched())
+    seen.errors[:0] = warming.errors
     seen.cpu = used(server) - before
     return seen
 
