@@ -17,14 +17,14 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.protocols import Protocol, evaluate_preset, protocol_named
+from orl_explorer.train.evaluate.protocols import Protocol, SVMConfig, evaluate_preset, protocol_named
 from orl_explorer.train.experiments.plan import DEFAULT as DEFAULT_METHODS
 from orl_explorer.train.experiments.plan import METHODS, OtherPairs, ReproduceAsked
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import parse_grid, parse_settings
 from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.training.presets import PRESET_HELP as TRAIN_PRESETS
-from orl_explorer.train.workspace import open_workspace
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from orl_explorer.train.experiments.grid import Trained
@@ -116,24 +116,38 @@ def sweep_train_command(
         subject = trained_grid.GridSubject(photos=rows, mining=mining)
     with progress_bar() as bars:
         found = trained_grid.sweep_train(opened, subject, values, base, data, measure, name=name, progress=Bars(bars))
-    _show_grid(found, [*values], described)
+    _show_grid(opened, found, [*values], described)
     trained_grid.save_grid(found, described.headline, described.headline_title, to or [])
 
 
-def _show_grid(found: Sequence[Trained], settings: list[str], protocol: Protocol) -> None:
+def _show_grid(workspace: Workspace, found: Sequence[Trained], settings: list[str], protocol: Protocol) -> None:
     """Print a row for each cell, and over several seeds the mean and the extremes."""
-    from orl_explorer.train.experiments.grid import averaged
-
     table = TextTable(*(key.replace("_", " ") for key in settings), protocol.headline_title, "encoder")
     for cell in found:
         table.add_row(*cell.settings.values(), f"{100 * cell.numbers[protocol.headline]:.1f}", cell.encoder)
     out.print(table)
     if "seed" in settings:
-        means = TextTable(*(key.replace("_", " ") for key in settings if key != "seed"), "mean", "least", "greatest")
-        for values, some in averaged(found, protocol.headline):
-            spread = sum(some) / len(some), min(some), max(some)
-            means.add_row(*values.values(), *(f"{100 * share:.1f}" for share in spread))
-        out.print(means)
+        _show_means(workspace, found, protocol)
+
+
+def _show_means(workspace: Workspace, found: Sequence[Trained], protocol: Protocol) -> None:
+    """Print a row for each combination of the settings except the seed. SVMs keep scores, which are compared."""
+    from orl_explorer.train.experiments.grid import ahead_of_first, averaged
+
+    rows, ahead, why_not = averaged(found, protocol.headline), [], ""
+    if protocol.config is SVMConfig:
+        try:
+            ahead = ["", *(estimate.signed() for estimate in ahead_of_first(workspace, found))]
+        except UserError as gone:
+            why_not = str(gone)
+    columns = [*(key.replace("_", " ") for key in rows[0][0]), "mean", "least", "greatest"]
+    table = TextTable(*columns, *(["ahead of the first row"] if ahead else []))
+    for number, (values, some) in enumerate(rows):
+        spread = sum(some) / len(some), min(some), max(some)
+        table.add_row(*values.values(), *(f"{100 * share:.1f}" for share in spread), *ahead[number : number + 1])
+    out.print(table)
+    if why_not:
+        out.print(why_not)
 
 
 def reproduce_command(

@@ -67,6 +67,11 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+    def signed(self) -> str:
+        """Describe a difference of shares in points, such as +8.1 (+4.6 to +11.5)."""
+        value, low, high = (100 * number for number in self)
+        return f"{value:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
+
 
 def mean_map(seeds: Sequence[Scores], draws: int = 1000, seed: int = 0) -> Estimate:
     """Return the mAP of a method: its mean over trainings with different seeds, each given by its scores.

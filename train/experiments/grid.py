@@ -16,6 +16,7 @@ import numpy as np
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named
+from orl_explorer.train.evaluate.scores import Estimate, Scores, ahead
 from orl_explorer.train.figures import FORMATS, line_look
 from orl_explorer.train.figures import save_figure as save_figure
 from orl_explorer.train.jobs import once
@@ -54,11 +55,15 @@ class GridSubject:
 
 @dataclass(frozen=True)
 class Trained:
-    """A cell of the grid: its settings, its set, its encoder, and the numbers of the protocol."""
+    """A cell of the grid: its settings, its set, its encoder, and the numbers of the protocol.
+
+    run: the id of the run that evaluated it.
+    """
 
     settings: dict[str, str]
     correspondence: str
     encoder: str
+    run: int
     numbers: dict[str, float]
 
 
@@ -102,9 +107,9 @@ def sweep_train(
             )
         named = "-".join((stem, *(f"{key}={value}" for key, value in cell.items())))
         encoder = once.trained(workspace, Train(name=named, correspondence_set_id=mined.id, config=config), progress)
-        numbers = once.evaluated(workspace, Evaluate.on(workspace, encoder, data, protocol), progress).summary
-        numbers = {key: value for key, value in numbers.items() if key != "notes"}
-        cell_found = Trained(cell, mined.name, encoder.name, numbers)
+        result = once.evaluated(workspace, Evaluate.on(workspace, encoder, data, protocol), progress)
+        numbers = {key: value for key, value in result.summary.items() if key != "notes"}
+        cell_found = Trained(cell, mined.name, encoder.name, result.run_id, numbers)
         heard(cell_found)
         found.append(cell_found)
     return found
@@ -139,11 +144,29 @@ def save_grid(found: Sequence[Trained], headline: str, title: str, files: Sequen
 
 def averaged(found: Sequence[Trained], headline: str) -> list[tuple[dict[str, str], list[float]]]:
     """Return the headlines, shares, of the cells with equal settings except the seed, in the order of the grid."""
-    groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    return [(dict(key), [cell.numbers[headline] for cell in cells]) for key, cells in _over_seeds(found).items()]
+
+
+def ahead_of_first(workspace: Workspace, found: Sequence[Trained]) -> list[Estimate]:
+    """Return by how much mAP each combination after the first is ahead of it, paired by test photo and seed.
+
+    The combinations have the order of ``averaged``. The cells were evaluated by voc07-svm. Raises UserError if the
+    scores of an evaluation are gone.
+    """
+
+    def scores(cells: Sequence[Trained]) -> list[Scores]:
+        return [Scores.kept_in(workspace.run_folder(cell.run)) for cell in cells]
+
+    first, *others = map(scores, _over_seeds(found).values())
+    return [ahead(some, first) for some in others]
+
+
+def _over_seeds(found: Sequence[Trained]) -> dict[tuple[tuple[str, str], ...], list[Trained]]:
+    """Return the cells by their settings except the seed."""
+    groups: dict[tuple[tuple[str, str], ...], list[Trained]] = {}
     for cell in found:
-        key = tuple((k, v) for k, v in cell.settings.items() if k != "seed")
-        groups.setdefault(key, []).append(cell.numbers[headline])
-    return [(dict(key), values) for key, values in groups.items()]
+        groups.setdefault(tuple((k, v) for k, v in cell.settings.items() if k != "seed"), []).append(cell)
+    return groups
 
 
 def plot(found: Sequence[Trained], headline: str, title: str) -> Figure:

@@ -141,7 +141,7 @@ class ReproduceReport:
             rows.append([row.title, str(row.seeds), *shares, f"{speed:.1f}" if speed else ""])
         compared = [["mAP of", "ahead of", "equal", "seeds", "at 224 px", "at the side of the views"]]
         for each in self.ahead:
-            by = [_signed(estimate) for estimate in (each.by, each.by_views)]
+            by = each.by.signed(), each.by_views.signed()
             compared.append([each.one, each.other, each.equal, str(each.seeds), *by])
         return _table(rows) + ("\n" + _table(compared) if self.ahead else "")
 
@@ -151,11 +151,6 @@ def _with_interval(numbers: dict[str, float], name: str) -> str:
     if f"{name}_low" not in numbers:
         return share
     return f"{share} ({100 * numbers[f'{name}_low']:.1f}–{100 * numbers[f'{name}_high']:.1f})"
-
-
-def _signed(found: Estimate) -> str:
-    value, low, high = (100 * number for number in found)
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import update
@@ -16,9 +17,11 @@ from orl_explorer.db.runs.runs import add_run, run_by_id, runs, update_run
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import AttentionConfig, KNNConfig
+from orl_explorer.train.evaluate.scores import Estimate, Scores
 from orl_explorer.train.experiments.grid import (
     GridSubject,
     Trained,
+    ahead_of_first,
     averaged,
     plot,
     refuse_files,
@@ -187,7 +190,23 @@ def test_mistakes_are_found_before_anything_runs(
 
 
 def cell(accuracy: float, **settings: str) -> Trained:
-    return Trained(settings, "set", "encoder", {"accuracy": accuracy})
+    return Trained(settings, "set", "encoder", 0, {"accuracy": accuracy})
+
+
+def test_combinations_are_compared_with_the_first_by_photo_and_seed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, perfect, last = np.array([[1], [-1], [1], [-1]]), [4.0, 1.0, 3.0, 2.0], [1.0, 4.0, 2.0, 3.0]
+    found, kept = [], {}  # average precision 1 and 0.5
+    for inter, seed, values in (("0", "0", last), ("0", "1", last), ("1", "0", perfect), ("1", "1", last)):
+        run = add_run(workspace.store, Run(kind="evaluate", name="x", params={})).id
+        found.append(Trained({"inter_weight": inter, "seed": seed}, "set", "encoder", run, {}))
+        kept[workspace.run_folder(run)] = Scores(["cat"], np.array([values]).T, labels)
+    monkeypatch.setattr(Scores, "kept_in", kept.__getitem__)
+    [estimate] = ahead_of_first(workspace, found)
+    assert estimate.value == 0.25  # half a point for seed 0, none for seed 1
+    assert 0 <= estimate.low < 0.25 < estimate.high
+    assert Estimate(0.081, -0.046, 0.1153).signed() == "+8.1 (−4.6 to +11.5)"
 
 
 def test_seeds_are_averaged_and_others_are_lines() -> None:
