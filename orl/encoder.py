@@ -218,13 +218,13 @@ class EncoderNetwork(nn.Module):
         of it. Returns float32 [B, D], unit rows: RoIAlign on a grid of 7 x 7, then its mean. Only for previews: each
         cell depends on the surroundings of the box, and the pooling is always the mean.
         """
-        from torchvision.ops import roi_align  # only here: it imports torch's compiler
+        import torchvision  # only here: it imports torch's compiler; by its whole name, as other threads import it
 
         with whole_fp32(self.mean.device):
             maps = self.backbone(self.normalise(pixels[None]).to(self._precision)).float()
         corners = torch.tensor(boxes, dtype=torch.float32, device=maps.device)
         corners[:, 2:] += corners[:, :2]
-        cells = roi_align(maps, [corners], output_size=7, spatial_scale=1 / self.reading.stride, aligned=True)
+        cells = torchvision.ops.roi_align(maps, [corners], 7, spatial_scale=1 / self.reading.stride, aligned=True)
         return self._projected(pool(cells))
 
     @torch.inference_mode()

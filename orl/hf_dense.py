@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -153,12 +154,12 @@ def side_of(size: Any) -> int:
 def transformers_library() -> Any:
     """Return the module transformers. Raises ValueError if it is not installed."""
     try:
-        import transformers
+        import transformers  # noqa: F401
     except ImportError as error:
         raise ValueError(
             f"Reading {HF}… encoders needs transformers. Install it with: pip install 'orl-explorer[hf]'."
         ) from error
-    return transformers
+    return sys.modules["transformers"]  # it replaces itself while another thread imports it
 
 
 @contextmanager

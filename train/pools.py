@@ -28,12 +28,11 @@ def helpers(count: int, prepare: Callable[[], object] | None = None) -> Iterator
     Raises HelperLost if a process was killed from outside.
     """
     context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(prepare,))
     try:
         yield pool
     except BaseException as problem:
-        for process in set(multiprocessing.active_children()) - others:
+        for process in list((pool._processes or {}).values()):  # not all children: other threads have pools, too
             process.kill()
         if isinstance(problem, BrokenProcessPool):
             raise HelperLost(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from orl_explorer.db.encoders import encoder_by_id, encoders
 from orl_explorer.db.models import Dataset, Encoder
 from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.db.photos import dataset_by_id, marks_of, usable_images
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.duplicates import DuplicateGroup, find_duplicates, stored_features
+from orl_explorer.train.remembered import computed_once
 from orl_explorer.train.workspace import Workspace
 
 MOST = 20_000  # photos that a page compares with one another, in some ten seconds
@@ -42,7 +41,7 @@ def duplicates_of(
     return _found(workspace, dataset.id, state, encoder.id, encoder.weights_sha256, threshold)
 
 
-@lru_cache(maxsize=16)
+@computed_once(16)
 def _found(
     workspace: Workspace, dataset_id: int, state: tuple[int, int], encoder_id: int, weights: str, threshold: float
 ) -> tuple[DuplicateGroup, ...]:

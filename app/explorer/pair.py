@@ -25,6 +25,7 @@ from orl_explorer.db.photos import image_by_id
 from orl_explorer.db.sets import read
 from orl_explorer.db.sets.read import NeighborImage
 from orl_explorer.orl.matching import Pairs, cosines, pair_count
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.candidates import Described, choose_pairs
 from orl_explorer.train.mining.config import MineConfig
 
@@ -220,6 +221,9 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
     unseen = 0 if held else preview.missing_photos(subject, asked.image)
     with meanwhile(MissingWork(photos=unseen)):
         found = _around(subject, asked)
+    if not found:
+        deleted = read.set_by_id(subject.workspace.store, subject.mined.id) is None
+        raise UserError("The set was deleted." if deleted else "This photo has no neighbour in the set.")
     rank = min(max(found[0].rank, asked.rank), found[-1].rank)
     needed = found if asked.needs_all else [n for n in found if n.rank == rank]
     photos = [asked.image, *(n.image for n in needed)]

@@ -6,7 +6,6 @@ Only new boxes need a forward pass. They are embedded on demand and kept in memo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,7 @@ from orl_explorer.train.mining.features import (
     PooledFeatures,
 )
 from orl_explorer.train.photos import Photos
+from orl_explorer.train.remembered import computed_once
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
@@ -287,7 +287,7 @@ def _sources(subject: PreviewSubject) -> _Sources:
     return _opened_sources(subject.workspace, encoder_state(subject.encoder), roots, precision)
 
 
-@lru_cache(maxsize=8)
+@computed_once(8)
 def _opened_sources(
     workspace: Workspace, encoder: EncoderState, roots: tuple[tuple[int, str], ...], precision: Precision
 ) -> _Sources:
@@ -314,7 +314,7 @@ def encoder_features(workspace: Workspace, encoder_id: int, precision: Precision
     return _opened_features(workspace, encoder_state(encoder_by_id(workspace.store, encoder_id)), precision)
 
 
-@lru_cache(maxsize=8)
+@computed_once(8)
 def _opened_features(workspace: Workspace, encoder: EncoderState, precision: Precision) -> Features:
     return Features(workspace, encoder_by_id(workspace.store, encoder[0]), precision=precision)
 
@@ -324,7 +324,7 @@ def _set_features(subject: PreviewSubject) -> tuple[np.ndarray, np.ndarray]:
     return _features_of(subject.workspace, mined.id, encoder_state(subject.encoder), MineConfig.of(mined).precision)
 
 
-@lru_cache(maxsize=4)
+@computed_once(4)
 def _features_of(
     workspace: Workspace, set_id: int, encoder: EncoderState, precision: Precision
 ) -> tuple[np.ndarray, np.ndarray]:

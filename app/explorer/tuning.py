@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from orl_explorer.train.mining.sample import drawn, sample_of, saved
 from orl_explorer.train.mining.sweep import try_all
 from orl_explorer.train.mining.trial import Found, Trial
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.remembered import computed_once
 from orl_explorer.train.workspace import Workspace
 
 CELLS = 4096  # of heat maps, kept for each sample
@@ -306,12 +307,12 @@ def _tuner(subject: PreviewSubject, queries: np.ndarray) -> Tuner:
     return _opened(subject.workspace, mined.id, mined.created_at, encoder, revision, tuple(queries.tolist()))
 
 
-@lru_cache(maxsize=4)
+@computed_once(4)
 def _set_ids(workspace: Workspace, set_id: int, created_at: datetime) -> np.ndarray:
     return np.array(sorted(write.matched_images(workspace.store, set_id)), np.int64)
 
 
-@lru_cache(maxsize=16)
+@computed_once(16)
 def _opened(
     workspace: Workspace,
     set_id: int,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from orl_explorer.app.explorer import opened, preview
+from orl_explorer.app.explorer import opened, pair, preview
 from orl_explorer.app.explorer.pair import (
     Asked,
     Looked,
@@ -35,6 +35,7 @@ from orl_explorer.db.models import Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import dataset_named, image_by_id
 from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import BoxFeatures, PooledFeatures
 from orl_explorer.train.workspace import Workspace
@@ -364,3 +365,14 @@ def test_a_payload_asks_no_store_and_makes_no_forward_pass(
     assert sent["outside"] is not None
     assert sent["matches"] is not None
     assert len(sent["neighbors"]) == 4
+
+
+def test_a_photo_without_neighbours_and_a_deleted_set_are_sentences(
+    subject: PreviewSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "neighbors", lambda *_: [])
+    with pytest.raises(UserError, match=r"^This photo has no neighbour in the set\.$"):
+        look(subject, asked(subject))
+    monkeypatch.setattr(pair.read, "set_by_id", lambda *_: None)
+    with pytest.raises(UserError, match=r"^The set was deleted\.$"):
+        look(subject, asked(subject))

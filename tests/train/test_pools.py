@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -57,6 +58,27 @@ def test_a_helper_that_was_killed_is_a_sentence() -> None:
         os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
         pool.submit(time.sleep, 60).result()
     assert len(children()) == before
+
+
+def test_work_that_ends_early_leaves_the_helpers_of_other_threads_alone() -> None:
+    begun, failed, found = threading.Event(), threading.Event(), list[int]()
+
+    def works_on() -> None:
+        with helpers(1) as pool:
+            found.append(pool.submit(os.getpid).result())
+            begun.set()
+            assert failed.wait(60)
+            found.append(pool.submit(os.getpid).result())
+
+    other = threading.Thread(target=works_on)
+    with pytest.raises(Stopped), helpers(1) as pool:
+        other.start()
+        assert begun.wait(60)
+        pool.submit(time.sleep, 60)
+        raise Stopped
+    failed.set()
+    other.join(60)
+    assert found == [found[0]] * 2
 
 
 def test_helpers_prepare_themselves_and_results_come_in_order() -> None:

@@ -56,7 +56,7 @@ class RunProgress(Progress):
         self._store, self._run_id = store, run_id
         self._owner = platform.node(), os.getpid()
         self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self._lock, self._flushing = threading.Lock(), threading.Lock()
         self._done = 0
         self._metrics: list[tuple[int, str, float]] = []
         self._over = threading.Event()
@@ -94,15 +94,16 @@ class RunProgress(Progress):
 
     def flush(self) -> None:
         """Write the metrics and the progress since the last flush."""
-        with self._lock:
-            metrics, self._metrics = self._metrics, []
-            done = self._done
-        try:
-            add_metrics(self._store, self._run_id, metrics)
-        except StoreError:
+        with self._flushing:  # in order: rows of a step replace those of later steps
             with self._lock:
-                self._metrics = metrics + self._metrics
-            raise
+                metrics, self._metrics = self._metrics, []
+                done = self._done
+            try:
+                add_metrics(self._store, self._run_id, metrics)
+            except StoreError:
+                with self._lock:
+                    self._metrics = metrics + self._metrics
+                raise
         update_run(self._store, self._run_id, owner=self._owner, progress=done, heartbeat_at=now())
 
     def close(self) -> None:

@@ -98,24 +98,24 @@ def _operations(encoder: Encoder) -> tuple[float, float, float]:
         return known, MAP, ONE_PASS
     if encoder.kind == VECTORS:
         return FORWARD[UNKNOWN], MAP, ONE_PASS
-    return _counted(encoder.architecture, json.dumps(encoder.reading))
+    from orl_explorer.orl.measured import FAILURES
+
+    try:
+        return _counted(encoder.architecture, json.dumps(encoder.reading))
+    except FAILURES:  # its library is missing, which the run says
+        return FORWARD[UNKNOWN], MAP, ONE_PASS
 
 
 @lru_cache(maxsize=16)  # a page asks again at every change of any setting
 def _counted(architecture: str, stored: str) -> tuple[float, float, float]:
-    from orl_explorer.orl.measured import FAILURES
     from orl_explorer.orl.operations import of_reading
     from orl_explorer.orl.reading import Reading, rounded
 
     read = json.loads(stored)
     reading = Reading.of(read)
     coarse = rounded(ATTENTION_COARSE * reading.photo_size, reading.multiple)
-    try:
-        crop, photo, small = of_reading(
-            architecture, None if read is None else reading, (reading.crop_size, reading.photo_size, coarse)
-        )
-    except FAILURES:  # its library is missing, which the run says
-        return FORWARD[UNKNOWN], MAP, ONE_PASS
+    sides = reading.crop_size, reading.photo_size, coarse
+    crop, photo, small = of_reading(architecture, None if read is None else reading, sides)
     return crop, (photo + small) / crop, photo / crop
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ class Embeddings:
         self._header = {"dtype": DTYPE, "width": width, "weights_sha256": weights_sha256}
         self._check()
         self._row_bytes = width * np.dtype(DTYPE).itemsize
+        self._reading = threading.Lock()
         self._own = 0  # rows of the growing array
         self._parts: tuple[Path, ...] = ()
         self._index = _Index.of(np.empty(0, np.int64), (_Array(self._vectors, 0, 0),))
@@ -113,6 +115,10 @@ class Embeddings:
 
     def refresh(self) -> None:
         """Read the keys of rows that another process has added, if any. Raises UserError if a part is damaged."""
+        with self._reading:  # else a thread that has seen fewer rows could end last
+            self._read_keys()
+
+    def _read_keys(self) -> None:
         rows, parts = 0, tuple(part_paths(self._folder))
         if self._keys.exists() and self._vectors.exists():
             rows = min(self._keys.stat().st_size // 8, self._vectors.stat().st_size // self._row_bytes)
@@ -131,8 +137,8 @@ class Embeddings:
                 self._check_part(part)
                 keys.append(part.section(f"{self._kind}-keys"))
                 arrays.append(_Array(path, part.where(self._kind), part.rows(self._kind)))
-        self._own, self._parts = rows, parts
         self._index = _Index.of(np.concatenate(keys), tuple(arrays))
+        self._own, self._parts = rows, parts
 
     def _check_part(self, part: PartFile) -> None:
         about = part.description["encoder"]["weights_sha256"], part.description["sections"][self._kind]["width"]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # imports torch, which is not needed if all features are on d
     from orl_explorer.orl.encoder import EncoderNetwork
     from orl_explorer.train.encoders.state_dicts import Weights
 
+_LOADING = threading.Lock()  # of any network: libraries do not load two at once
 REMEMBERED = 20_000  # features in memory of boxes that no set uses, about 100 MB at 1280 floats
 PHOTOS = 5_000  # photos in memory whose map or feature is not on disk; their maps take about 70 MB
 
@@ -86,7 +87,6 @@ class Features:
         device = "cpu" if precision == "fp32-onnx" else device
         self.workspace, self._row, self._device, self._precision = workspace, row, device, precision
         self._encoder: EncoderNetwork | None = None
-        self._loading = threading.Lock()
         self.name, self.reading = row.name, Reading.of(row.reading)
         self.batch = crops_at_once(device, precision)
         self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
@@ -124,7 +124,7 @@ class Features:
     @property
     def encoder(self) -> EncoderNetwork:
         """The network, loaded on first use."""
-        with self._loading:
+        with _LOADING:
             if self._encoder is None:
                 refuse_vectors(self._row)  # before torch is imported
                 from orl_explorer.train.encoders.weights import load_encoder

@@ -11,13 +11,13 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from orl_explorer.db.models import Image
 from orl_explorer.db.sets.whole import AnnotatedObjects, annotated_objects
 from orl_explorer.orl.matching import Pairs, cosines
 from orl_explorer.orl.measure.quality import Measures, Mined, with_labels, without_labels
 from orl_explorer.orl.objectness import sparseness
+from orl_explorer.train.blas import one_blas_thread
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.candidates import Traits, candidates, choose_pairs, raw_boxes, searches, traits, with_map
 from orl_explorer.train.mining.config import MineConfig
@@ -239,7 +239,7 @@ class Trial:
         pairs: list[_Pairs] = [[] for _ in configs]
         cut: list[list[np.ndarray]] = [[] for _ in configs]
         most = max(config.neighbors for config in configs)
-        with threadpool_limits(1, user_api="blas"):  # the products are too small to share between threads
+        with one_blas_thread:  # the products are too small to share between threads
             for query, neighbors in zip(self.sample.queries.tolist(), self.sample.neighbors.tolist(), strict=True):
                 own = known[query]
                 for rank, neighbor in enumerate(neighbors[:most], 1):
