@@ -21,7 +21,7 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from orl_explorer.db.base import Base
 
@@ -237,6 +237,15 @@ class Pair(Base):
     margin: Mapped[float | None]  # over the query RoI's next best in this neighbour; null if there is none
     cycle: Mapped[bool | None]  # is the key's nearest RoI in the query photo the query RoI?
     __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+def both_rois() -> tuple[type[Roi], type[Roi]]:
+    """Return the tables of a pair's query RoIs and of its key RoIs, for a question that joins both.
+
+    They are new at each call: SQLAlchemy fills in an alias at its first use, and threads that do so at once spoil it,
+    and with it the compiled question that it keeps for all who ask later.
+    """
+    return aliased(Roi), aliased(Roi)
 
 
 class SetImage(Base):

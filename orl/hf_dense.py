@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -33,6 +34,11 @@ class HfDense(Dense):
         super().__init__(network, reading)
         self._accepted = inspect.signature(network.forward).parameters
         self._kind = network.config.model_type  # type: ignore[union-attr]
+        for module in network.modules():
+            if (kept := getattr(module, "generate_relative_position_index", None)) is not None:  # BEiT, data2vec
+                # The library keeps these by their size alone, for all networks of a process. Those of a network on
+                # torch's meta device have no values, and would serve real photos.
+                module.generate_relative_position_index = lru_cache(maxsize=10)(kept.__wrapped__)  # type: ignore[assignment]
         self._norm = next((getattr(network, name) for name in NORMS if hasattr(network, name)), nn.Identity())
 
     @classmethod

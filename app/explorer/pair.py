@@ -221,9 +221,6 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
     unseen = 0 if held else preview.missing_photos(subject, asked.image)
     with meanwhile(MissingWork(photos=unseen)):
         found = _around(subject, asked)
-    if not found:
-        deleted = read.set_by_id(subject.workspace.store, subject.mined.id) is None
-        raise UserError("The set was deleted." if deleted else "This photo has no neighbour in the set.")
     rank = min(max(found[0].rank, asked.rank), found[-1].rank)
     needed = found if asked.needs_all else [n for n in found if n.rank == rank]
     photos = [asked.image, *(n.image for n in needed)]
@@ -273,9 +270,14 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
 
 
 def _around(subject: PreviewSubject, asked: Asked) -> list[NeighborImage]:
-    """Return the photos that may be shown beside the query, by rank."""
+    """Return the photos that may be shown beside the query, by rank. Raises UserError if there are none."""
     found = preview.neighbors(subject, asked.image, asked.config.neighbors)
-    return found if asked.beside is None else [preview.shown_beside(subject, asked.image, asked.beside), *found]
+    if asked.beside is not None:
+        return [preview.shown_beside(subject, asked.image, asked.beside), *found]
+    if not found:
+        deleted = read.set_by_id(subject.workspace.store, subject.mined.id) is None
+        raise UserError("The set was deleted." if deleted else "This photo has no neighbour in the set.")
+    return found
 
 
 def _counted(

@@ -10,10 +10,9 @@ import numpy as np
 from sqlalchemy import Select, select
 
 from orl_explorer.db.marks import PairTag, Tag, Verdict
-from orl_explorer.db.models import Roi, SetImage
+from orl_explorer.db.models import Roi, SetImage, both_rois
 from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.sets.pairs import matches_at, pair_keys, places_of
-from orl_explorer.db.sets.read import both_rois
 from orl_explorer.db.store import Store, in_byte_order
 
 _Box = tuple[int, int, int, int]

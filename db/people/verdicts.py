@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from sqlalchemy import select
 
 from orl_explorer.db.marks import Judgement, Verdict
-from orl_explorer.db.models import Roi
+from orl_explorer.db.models import Roi, both_rois
 from orl_explorer.db.people.tags import count_pair_mark
 from orl_explorer.db.photos import CHUNK
-from orl_explorer.db.sets.read import both_rois
 from orl_explorer.db.store import Store
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import delete, insert, select
 
-from orl_explorer.db.models import ProbePair
-from orl_explorer.db.sets.read import both_rois
+from orl_explorer.db.models import ProbePair, both_rois
 from orl_explorer.db.store import Store
 
 

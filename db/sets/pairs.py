@@ -10,9 +10,8 @@ import numpy as np
 from sqlalchemy import Integer, column, distinct, func, select, values
 
 from orl_explorer.db.marks import Judgement, PairTag, Verdict
-from orl_explorer.db.models import Candidate, Image, Neighbor, Pair, Roi, SetImage
+from orl_explorer.db.models import Candidate, Image, Neighbor, Pair, Roi, SetImage, both_rois
 from orl_explorer.db.photos import CHUNK, members_of
-from orl_explorer.db.sets.read import both_rois
 from orl_explorer.db.store import Store, fetch_all, in_byte_order
 
 BLOCK = 500  # photos whose pairs are read at once

@@ -12,22 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import InstrumentedAttribute
 
-from orl_explorer.db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage
+from orl_explorer.db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage, both_rois
 from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.store import Store, StoreError, fetch, fetch_all
 
 DELETED = "deleted"  # status of a set whose rows are still being removed; readers ignore it
-
-
-def both_rois() -> tuple[type[Roi], type[Roi]]:
-    """Return the tables of a pair's query RoIs and of its key RoIs, for a question that joins both.
-
-    They are new at each call: SQLAlchemy fills in an alias at its first use, and threads that do so at once spoil it,
-    and with it the compiled question that it keeps for all who ask later.
-    """
-    return aliased(Roi), aliased(Roi)
 
 
 def sets(store: Store, *, complete_only: bool = True) -> list[CorrespondenceSet]:

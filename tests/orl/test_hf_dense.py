@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from orl_explorer.orl.encoder import EncoderNetwork
-from orl_explorer.orl.hf_dense import plan_hf
+from orl_explorer.orl.hf_dense import HfDense, plan_hf
 from orl_explorer.orl.reading import Choices
 
 transformers = pytest.importorskip("transformers")
@@ -169,3 +169,24 @@ def test_without_transformers_the_sentence_says_what_to_install(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match=r"needs transformers. Install it with: pip install 'orl-explorer\[hf\]'"):
         plan_hf({"model_type": "vit"}, {}, Choices())
+
+
+def test_a_beit_that_was_planned_on_paper_leaves_nothing_to_one_with_weights() -> None:
+    config = {"model_type": "beit", **SMALL, "use_relative_position_bias": True}
+    reading = plan_hf(config, {}, Choices())
+    images = torch.rand(1, 3, 10 * 14, 7 * 14)  # the size at which it was planned
+    with torch.device("meta"), torch.no_grad():
+        HfDense.built(reading)(images.to("meta"))
+    torch.manual_seed(0)
+    built, by_hand = HfDense.built(reading), HfDense.built(reading)
+    for parameter in built.parameters():
+        parameter.data.normal_(0, 0.2)
+    by_hand.load_state_dict(built.state_dict())
+    for module in by_hand.network.modules():
+        if hasattr(module, "generate_relative_position_index"):
+            module.generate_relative_position_index = type(module).generate_relative_position_index.__wrapped__
+    with torch.inference_mode():
+        found, expected = [built(images) for _ in range(3)], by_hand(images)
+    assert torch.isfinite(expected).all()
+    for maps in found:
+        torch.testing.assert_close(maps, expected)
