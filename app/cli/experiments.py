@@ -135,7 +135,7 @@ def _show_means(workspace: Workspace, found: Sequence[Trained], protocol: Protoc
     from orl_explorer.train.experiments.grid import ahead_of_first, averaged
 
     rows, ahead, why_not = averaged(found, protocol.headline), [], ""
-    if protocol.config is SVMConfig:
+    if protocol.config is SVMConfig and len(rows) > 1:
         try:
             ahead = ["", *(estimate.signed() for estimate in ahead_of_first(workspace, found))]
         except UserError as gone:

@@ -8,11 +8,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from orl_explorer.app.cli import app
+from orl_explorer.app.cli import app, experiments
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import protocol_named
+from orl_explorer.train.evaluate.scores import Estimate
+from orl_explorer.train.experiments import grid
 from orl_explorer.train.experiments.attention_figure import attention_figure
+from orl_explorer.train.experiments.grid import Trained
 from orl_explorer.train.workspace import Workspace
 
 
@@ -78,3 +82,26 @@ def test_a_reproduction_needs_photos_and_known_names(workspace: Workspace, tmp_p
     assert refusal(*asked, "--methods", "byol,dino").startswith("There is no method 'dino'. Known methods: byol, ")
     no_preset = refusal(*asked, "--epochs", "1", "--pairs", "starter:x")
     assert no_preset.startswith("There is no preset 'x'. Known presets: paper, object")
+
+
+def test_means_over_seeds_are_compared_with_the_first_row_where_scores_are_kept(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [("0", "0", 0.5), ("0", "1", 0.25), ("1", "0", 0.75), ("1", "1", 0.5)]
+    found = [Trained({"inter_weight": w, "seed": s}, "set", "e", n, {"map": v}) for n, (w, s, v) in enumerate(cells)]
+
+    def said(cells: list[Trained]) -> str:
+        experiments._show_grid(workspace, cells, ["inter_weight", "seed"], protocol_named("voc07-svm"))
+        return " ".join(capsys.readouterr().out.split())
+
+    monkeypatch.setattr(grid, "ahead_of_first", lambda *_: [Estimate(0.25, 0.125, 0.5)])
+    assert "│ 1 │ 62.5 │ 50.0 │ 75.0 │ +25.0 (+12.5 to +50.0) │" in said(found)
+    assert "ahead of the first row" not in said(found[:2])  # nothing to compare
+
+    def gone(*_: object) -> list[Estimate]:
+        raise UserError("The scores are gone.")
+
+    monkeypatch.setattr(grid, "ahead_of_first", gone)
+    shown = said(found)
+    assert "│ 1 │ 62.5 │ 50.0 │ 75.0 │" in shown
+    assert shown.endswith("The scores are gone.")
