@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.runs.runs import add_run, metrics
-from orl_explorer.train.blas import one_blas_thread
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.jobs import worker
 from orl_explorer.train.jobs.worker import RunProgress
@@ -39,30 +37,6 @@ def at_once(*actions: Callable[[], object]) -> None:
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
-
-
-def blas_threads() -> list[int]:
-    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
-
-
-def test_the_last_block_lifts_the_limit_of_blas_and_none_before() -> None:
-    before, entered, left = blas_threads(), threading.Event(), threading.Event()
-    seen: list[list[int]] = []
-
-    def first() -> None:
-        with one_blas_thread:
-            assert entered.wait(10)
-        left.set()
-
-    def second() -> None:
-        with one_blas_thread:
-            entered.set()
-            assert left.wait(10)
-            seen.append(blas_threads())
-
-    at_once(first, second)
-    assert seen == [[1] * len(before)]
-    assert blas_threads() == before
 
 
 def test_who_asks_for_the_same_waits_for_it_and_the_oldest_is_forgotten() -> None:

@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from orl_explorer.orl.measure.average_precision import average_precision
 from orl_explorer.orl.measure.svm import COSTS, cross_validate, decide, draw_low_shot, fit_svm, in_span
-from orl_explorer.train.blas import one_blas_thread
 
 
 class ClassJob(NamedTuple):
@@ -37,7 +37,7 @@ class Fitted(NamedTuple):
 def fit_class(job: ClassJob) -> Fitted:
     """Choose the cost by cross-validation, the first of equal ones, and fit an SVM to all rows."""
     features = _rows(job.features)
-    with one_blas_thread:
+    with threadpool_limits(1, user_api="blas"):
         validated = cross_validate(features, job.labels, job.seed)
         cost = COSTS[int(validated.argmax())]
         return Fitted(job.name, validated, cost, fit_svm(features, job.labels, cost, job.seed))
@@ -73,7 +73,7 @@ def fit_low_shot(job: LowShotJob) -> LowShot:
     rest = np.setdiff1d(np.flatnonzero(job.labels), drawn)
     counted = np.flatnonzero(job.measured)
     learn, measure = _rows(job.learn), _rows(job.measure)
-    with one_blas_thread:
+    with threadpool_limits(1, user_api="blas"):
         coordinates, basis = in_span(learn[drawn])
         machines = np.stack([fit_svm(coordinates, job.labels[drawn], cost, job.draw[0]) for cost in COSTS])
         if basis is not None:

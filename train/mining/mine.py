@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from orl_explorer.db.lost import Lost
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
@@ -25,7 +26,6 @@ from orl_explorer.db.sets import read, write
 from orl_explorer.orl.cells import neighbors_in_cells
 from orl_explorer.orl.duplicates import near_duplicate_groups
 from orl_explorer.orl.matching import Rows, nearest_neighbors, pair_count
-from orl_explorer.train.blas import one_blas_thread
 from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
@@ -373,7 +373,7 @@ def match_rois(
         return write.MinedImage(image, tuple(pairs))
 
     # A product of two photos' RoIs is too small to share between threads; whole photos are not.
-    with one_blas_thread, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in batched(map_ahead(pool, matched, queries(), 2 * MATCHED), MATCHED):
             write.add_pairs(workspace.store, set_id, batch)
             progress.advance(len(batch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,13 +12,13 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from orl_explorer.db.models import Image
 from orl_explorer.db.sets.whole import AnnotatedObjects, annotated_objects
 from orl_explorer.orl.matching import Pairs, cosines
 from orl_explorer.orl.measure.quality import Measures, Mined, with_labels, without_labels
 from orl_explorer.orl.objectness import sparseness
-from orl_explorer.train.blas import one_blas_thread
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.candidates import Traits, candidates, choose_pairs, raw_boxes, searches, traits, with_map
 from orl_explorer.train.mining.config import MineConfig
@@ -32,6 +33,7 @@ from orl_explorer.train.workspace import Workspace
 JUDGED = 50_000  # photos with candidates in memory, about 1 KB each
 MATRICES = 256 << 20  # bytes of cosines
 FOUND = 64  # settings with results in memory, at most some MB each
+_ONE_AT_A_TIME = threading.Lock()
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -239,7 +241,9 @@ class Trial:
         pairs: list[_Pairs] = [[] for _ in configs]
         cut: list[list[np.ndarray]] = [[] for _ in configs]
         most = max(config.neighbors for config in configs)
-        with one_blas_thread:  # the products are too small to share between threads
+        # The products are too small to share between threads of BLAS. Their number is the process's: if blocks of two
+        # people overlapped, it would stay at one.
+        with _ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
             for query, neighbors in zip(self.sample.queries.tolist(), self.sample.neighbors.tolist(), strict=True):
                 own = known[query]
                 for rank, neighbor in enumerate(neighbors[:most], 1):

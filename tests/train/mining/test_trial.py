@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Image
@@ -20,7 +23,7 @@ from orl_explorer.orl.boxes import iou
 from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.objectness import sparseness
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.mining import propose
+from orl_explorer.train.mining import propose, trial
 from orl_explorer.train.mining.candidates import candidates, raw_boxes
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features, MapBoxes
@@ -92,6 +95,31 @@ def test_a_trial_finds_what_mining_with_its_settings_stores(
             assert found.measures == {name: kept[name] for name in found.measures}
 
 
+def test_people_who_try_settings_at_once_leave_blas_its_threads(
+    mined: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blas() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    before, inside, product = blas(), list[list[int]](), trial.cosines
+
+    def slow(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+        time.sleep(0.01)
+        inside.append(blas())
+        return product(own, other)
+
+    monkeypatch.setattr(trial, "cosines", slow)
+    both = [ready(mined, NAME, size=3, seed=seed) for seed in (0, 1)]
+    people = [threading.Thread(target=one.trial.find, args=(MINED,)) for one in both]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    assert len(inside) > 10
+    assert all(seen == [1] * len(before) for seen in inside)
+    assert blas() == before
+
+
 def test_the_saved_set_on_a_sample_is_its_own_settings_tried(mined: Workspace) -> None:
     tried = ready(mined, NAME, size=7, seed=1)
     assert equal(tried.trial.find(MINED).mined, saved(mined, complete_set_named(mined.store, NAME), tried.trial.sample))
@@ -135,7 +163,9 @@ VARIED = st.fixed_dictionaries(
 @given(VARIED)
 def test_what_was_tried_before_changes_nothing(tried: Ready, changes: dict) -> None:
     config = MINED.model_copy(update=changes)
-    found, plain = tried.trial.find(config), plainly(tried, config)
+    found = tried.trial.find(config)
+    with threadpool_limits(1, user_api="blas"):  # as mining multiplies: sums split between threads differ in a bit
+        plain = plainly(tried, config)
     assert equal(found.mined, plain.mined)
     assert (found.counts, found.rois, found.missing) == (plain.counts, plain.rois, plain.missing)
     assert np.array_equal(found.cut, plain.cut)
